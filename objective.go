@@ -6,7 +6,7 @@ type Objective struct {
 	ID          string   `json:"id,omitempty"`
 	Terms       []Term   `json:"terms"`
 	Window      Duration `json:"window"`                // attribution window after the decision
-	Aggregation string   `json:"aggregation,omitempty"` // of one kind's rewards: sum (when absent), first, last, max, or any (1 when there is one)
+	Aggregation string   `json:"aggregation,omitempty"` // of one kind's rewards: sum (when absent), first, last or max
 	Default     float64  `json:"default"`               // value of a decision with no reward at all
 }
 

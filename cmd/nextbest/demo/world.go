@@ -13,6 +13,10 @@ import (
 // the simulator knows.
 type action struct {
 	id, channel string
+	goal        string
+	eligibility string // CEL
+	caps        []map[string]any
+	cost        float64
 	buy         func(c *customer) float64 // added log-odds of a purchase
 	click       float64                   // probability of a click
 	optOut      float64                   // probability of an opt-out
@@ -85,18 +89,47 @@ func likes(taste string, yes, no float64) func(*customer) float64 {
 // actions is the retailer's library, do-nothing among them. The truth is made
 // up, but shaped like the real thing: most of the gain is in who gets what.
 var actions = []action{
-	{id: "do-nothing", buy: func(*customer) float64 { return 0 }, optOut: 0.002},
-	{id: "mens-email", channel: "email", buy: likes("men", 1.7, -0.1), click: 0.05, optOut: 0.008},
-	{id: "womens-email", channel: "email", buy: likes("women", 1.6, -0.1), click: 0.05, optOut: 0.008},
-	{id: "kids-email", channel: "email", buy: likes("kids", 1.9, -0.2), click: 0.04, optOut: 0.008},
-	{id: "winback-voucher", channel: "email", buy: func(c *customer) float64 { return 0.09*c.recency - 0.4 }, click: 0.08, optOut: 0.012},
-	{id: "loyalty-upgrade", channel: "email", buy: func(c *customer) float64 { return 0.12*math.Min(c.frequency, 10) - 0.2 }, click: 0.04, optOut: 0.006},
-	{id: "free-shipping", channel: "web", buy: func(c *customer) float64 { return 0.5 - 0.004*c.basket }, click: 0.09, optOut: 0.001},
-	{id: "style-guide", channel: "web", buy: likes("women", 0.5, 0.1), click: 0.12, optOut: 0.001},
-	{id: "bundle-offer", channel: "web", buy: func(c *customer) float64 { return 0.006*c.basket - 0.1 }, click: 0.06, optOut: 0.001},
-	{id: "flash-sale", channel: "push", buy: func(*customer) float64 { return 0.35 }, click: 0.30, optOut: 0.045},
-	{id: "restock-alert", channel: "push", buy: func(c *customer) float64 { return 0.05 * math.Min(c.visits, 10) }, click: 0.10, optOut: 0.012},
-	{id: "service-survey", channel: "web", buy: func(*customer) float64 { return 0.02 }, click: 0.03, optOut: 0.002},
+	{id: "do-nothing", buy: func(*customer) float64 { return 0 }, optOut: 0.001},
+	{id: "mens-email", channel: "email", goal: "cross_sell", buy: likes("men", 1.7, -0.1), click: 0.05, optOut: 0.005,
+		caps: []map[string]any{{"scope": "action", "max": 3, "per": "4s"}}},
+	{id: "womens-email", channel: "email", goal: "cross_sell", buy: likes("women", 1.6, -0.1), click: 0.05, optOut: 0.005},
+	{id: "kids-email", channel: "email", goal: "cross_sell", buy: likes("kids", 1.9, -0.2), click: 0.04, optOut: 0.005},
+	{id: "winback-voucher", channel: "email", goal: "retain", buy: func(c *customer) float64 { return 0.09*c.recency - 0.4 }, click: 0.08, optOut: 0.022,
+		eligibility: "context.recency > 6.0", cost: 0.01},
+	{id: "loyalty-upgrade", channel: "email", goal: "retain", buy: func(c *customer) float64 { return 0.12*math.Min(c.frequency, 10) - 0.2 }, click: 0.04, optOut: 0.006,
+		eligibility: "context.frequency >= 5.0"},
+	{id: "free-shipping", channel: "web", goal: "cross_sell", buy: func(c *customer) float64 { return 0.5 - 0.004*c.basket }, click: 0.09, optOut: 0.001},
+	{id: "style-guide", channel: "web", goal: "service", buy: func(*customer) float64 { return 0.3 }, click: 0.12, optOut: 0.001,
+		eligibility: "context.taste == 'women'"},
+	{id: "bundle-offer", channel: "web", goal: "cross_sell", buy: func(c *customer) float64 { return 0.006*c.basket - 0.1 }, click: 0.06, optOut: 0.001,
+		eligibility: "context.basket >= 40.0"},
+	{id: "flash-sale", channel: "push", goal: "cross_sell", buy: func(*customer) float64 { return 0.35 }, click: 0.30, optOut: 0.06,
+		caps: []map[string]any{{"scope": "channel", "max": 2, "per": "3s"}}},
+	{id: "restock-alert", channel: "push", goal: "service", buy: func(c *customer) float64 { return 0.05 * math.Min(c.visits, 10) }, click: 0.10, optOut: 0.012,
+		eligibility: "context.visits >= 4.0"},
+	{id: "service-survey", channel: "web", goal: "service", buy: func(*customer) float64 { return 0.02 }, click: 0.03, optOut: 0.002,
+		eligibility: "context.newbie"},
+}
+
+// definition is the action as the platform is told of it: without the truth.
+func (a *action) definition() map[string]any {
+	d := map[string]any{"goal": a.goal, "owner": "crm"}
+	if a.channel != "" {
+		d["treatments"] = []map[string]any{{"id": "a", "channel": a.channel, "content": "cms:" + a.id}}
+	}
+	if a.channel == "email" || a.channel == "push" {
+		d["consent"] = []string{a.channel}
+	}
+	if a.eligibility != "" {
+		d["eligibility"] = a.eligibility
+	}
+	if a.caps != nil {
+		d["caps"] = a.caps
+	}
+	if a.cost != 0 {
+		d["cost"] = map[string]any{"per_contact": a.cost}
+	}
+	return d
 }
 
 var actionByID = func() map[string]*action {

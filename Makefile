@@ -1,0 +1,27 @@
+# make test runs everything that .ci/run runs. It needs Go and npm; the race
+# detector runs where there is a C compiler.
+GO       ?= go
+RACE     := $(if $(shell command -v gcc || command -v clang),-race)
+PURE     := . ./bandit ./estimators ./offline ./internal/rules ./internal/actions
+STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
+
+.PHONY: test lint fuzz
+
+test:
+	$(GO) test $(PURE)
+	$(GO) test $(RACE) -p 2 $(STATEFUL)
+	$(MAKE) --no-print-directory lint
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+# fuzz runs every fuzz target for a while: make fuzz FUZZTIME=1m
+FUZZTIME ?= 10s
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done

@@ -1,0 +1,223 @@
+package bandit
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"nextbest"
+)
+
+// maxReward bounds |reward| so that no sum of squares can overflow.
+const maxReward = 1e100
+
+// Learner keeps the sufficient statistics of one ridge regression per action.
+// Every row adds to them, so that neither order nor batching matters beyond
+// rounding, and a row can be taken out again. It is owned by one goroutine.
+type Learner struct {
+	spec  Spec
+	width int
+	arms  map[string]*statistics
+	x     []float64 // scratch: the row in float64, padded
+	live  *liveModel
+}
+
+// NewLearner returns a learner for a policy that learns, on rows of width
+// features.
+func NewLearner(spec Spec, width int) (*Learner, error) {
+	spec, err := spec.complete()
+	if err != nil {
+		return nil, err
+	}
+	if !spec.Learns() {
+		return nil, nextbest.Errorf(nextbest.Invalid, "policy %s has no parameters to learn", spec.Algorithm)
+	}
+	if width < 1 || width > maxWidth {
+		return nil, nextbest.Errorf(nextbest.Invalid, "a learner needs between 1 and %d features, not %d", maxWidth, width)
+	}
+	return &Learner{spec: spec, width: width, arms: map[string]*statistics{}, x: make([]float64, padded(width))}, nil
+}
+
+// ResumeLearner returns a learner that goes on from a model's statistics.
+func ResumeLearner(spec Spec, m *Model) (*Learner, error) {
+	l, err := NewLearner(spec, m.width)
+	if err != nil {
+		return nil, err
+	}
+	if m.ridge != l.spec.param("ridge") {
+		return nil, nextbest.Errorf(nextbest.Invalid, "the model was learned with ridge %g and the policy asks for %g: it cannot be resumed", m.ridge, l.spec.param("ridge"))
+	}
+	for _, a := range m.arms {
+		l.arms[a.action] = &statistics{n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram), snapshot: a, precision: m.precision}
+	}
+	return l, nil
+}
+
+// Learn adds one row: the context x in which action was taken and the reward
+// that followed. A row that is refused (a number that is not finite, a reward
+// beyond 1e100) changes nothing. Rows of another width panic.
+func (l *Learner) Learn(action string, x []float32, reward float64) error {
+	if err := l.load(action, x, reward); err != nil {
+		return err
+	}
+	a := l.arms[action]
+	if a == nil {
+		a = newStatistics(l.width)
+		l.arms[action] = a
+	}
+	a.add(l.x[:l.width], reward, 1)
+	if l.live != nil {
+		l.live.add(l, action, a, reward)
+	}
+	return nil
+}
+
+// Unlearn takes a row out that Learn has put in. A row of an action that has
+// none left is refused.
+func (l *Learner) Unlearn(action string, x []float32, reward float64) error {
+	if err := l.load(action, x, reward); err != nil {
+		return err
+	}
+	a := l.arms[action]
+	if a == nil {
+		return nextbest.Errorf(nextbest.Invalid, "cannot unlearn a row of %q: the model holds none", action)
+	}
+	a.add(l.x[:l.width], reward, -1)
+	if a.n <= 0 {
+		delete(l.arms, action)
+		a = newStatistics(l.width)
+	}
+	if l.live != nil {
+		l.live.remove(l, action, a, reward)
+	}
+	return nil
+}
+
+// load checks a row and copies x.
+func (l *Learner) load(action string, x []float32, reward float64) error {
+	if len(x) != l.width {
+		panic(fmt.Sprintf("bandit: a row of %d features for a learner of %d", len(x), l.width))
+	}
+	if action == "" || len(action) > maxActionBytes {
+		return nextbest.FieldErrorf("action", "%q is not an action's id", action)
+	}
+	if !(math.Abs(reward) <= maxReward) {
+		return nextbest.FieldErrorf("reward", "%g cannot be learned from: it must be finite and at most 1e100", reward)
+	}
+	for i, v := range x {
+		if v-v != 0 {
+			return nextbest.FieldErrorf("x", "feature %d is %g: it must be finite", i, v)
+		}
+		l.x[i] = float64(v)
+	}
+	return nil
+}
+
+// Merge adds another learner's rows to this one's. Both must have the same
+// width and ridge.
+func (l *Learner) Merge(other *Learner) error {
+	if other.width != l.width || other.spec.param("ridge") != l.spec.param("ridge") {
+		return nextbest.Errorf(nextbest.Invalid, "learners of width %d and %d, ridge %g and %g cannot be merged", l.width, other.width, l.spec.param("ridge"), other.spec.param("ridge"))
+	}
+	for action, from := range other.arms {
+		to := l.arms[action]
+		if to == nil {
+			to = newStatistics(l.width)
+			l.arms[action] = to
+		}
+		to.merge(from)
+	}
+	if l.live != nil {
+		l.live.rebuild(l)
+	}
+	return nil
+}
+
+// Model returns an immutable snapshot. Actions that have not changed since the
+// last one share its memory as long as the prior precision stays. It panics
+// where the sums have overflowed, which rows that Learn accepts cannot bring
+// about within 1e100 rows.
+func (l *Learner) Model() *Model {
+	m := &Model{width: l.width, ridge: l.spec.param("ridge"), precision: l.precision()}
+	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
+		a := l.arms[action]
+		if a.snapshot == nil {
+			a.snapshot = &armModel{action: action, n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram)}
+		} else if a.precision == m.precision {
+			m.arms = append(m.arms, a.snapshot)
+			continue
+		} else {
+			shared := *a.snapshot
+			a.snapshot = &shared
+		}
+		a.snapshot.factor, a.precision = a.factorise(action, m.precision), m.precision
+		m.arms = append(m.arms, a.snapshot)
+	}
+	return m
+}
+
+// precision returns λ for the rows learned so far, summed in the order of the
+// actions' ids.
+func (l *Learner) precision() float64 {
+	var lengths, rows float64
+	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
+		a := l.arms[action]
+		lengths += squaredLengths(a.gram, l.width)
+		rows += a.n
+	}
+	return precision(l.spec.param("ridge"), lengths, rows)
+}
+
+// statistics are the sums over one action's rows.
+type statistics struct {
+	n         float64   // rows
+	squares   float64   // Σ r²
+	b         []float64 // Σ r x
+	gram      []float64 // Σ x xᵀ, packed lower triangle
+	snapshot  *armModel // of these very sums, nil after a change
+	precision float64   // λ in snapshot's factor
+}
+
+func newStatistics(width int) *statistics {
+	return &statistics{b: make([]float64, width), gram: make([]float64, triangle(width))}
+}
+
+// factorise returns the factor of gram + λI.
+func (s *statistics) factorise(action string, lambda float64) factor {
+	f, ok := factorise(s.gram, s.b, lambda)
+	if !ok {
+		panic(fmt.Sprintf("bandit: the statistics of %q are not positive definite", action))
+	}
+	return f
+}
+
+// add adds a row with weight 1 or −1.
+func (s *statistics) add(x []float64, reward, weight float64) {
+	s.snapshot = nil
+	s.n += weight
+	s.squares += float64(weight * float64(reward*reward))
+	wr := float64(weight * reward)
+	b, gram := s.b[:len(x)], s.gram
+	for i, xi := range x {
+		b[i] += float64(wr * xi)
+		wx := float64(weight * xi)
+		row := gram[:i+1]
+		for j, xj := range x[:len(row)] {
+			row[j] += float64(wx * xj)
+		}
+		gram = gram[i+1:]
+	}
+}
+
+func (s *statistics) merge(from *statistics) {
+	s.snapshot = nil
+	s.n += from.n
+	s.squares += from.squares
+	for i, v := range from.b {
+		s.b[i] += v
+	}
+	for i, v := range from.gram {
+		s.gram[i] += v
+	}
+}

@@ -1,0 +1,93 @@
+package bandit
+
+import (
+	"math"
+	"sync"
+
+	"nextbest"
+)
+
+// linear scores actions by one ridge regression each. Policies share it; a
+// Learner also keeps one up to date in place for its live policy.
+type linear struct {
+	width     int     // features; 0 when nothing was learned yet
+	precision float64 // λ of the prior
+	noise     float64 // σ, the residual noise
+	index     map[string]int32
+	factors   []factor // by arm
+	pool      sync.Pool
+}
+
+// workspace is what one decision needs; it is kept in the pool.
+type workspace struct {
+	x, y     []float64
+	mean, sd []float64
+	maximum  maximum
+}
+
+func newLinear(s Spec, m *Model) *linear {
+	l := &linear{precision: s.param("ridge"), noise: priorNoise}
+	l.pool.New = func() any { return new(workspace) }
+	if m != nil {
+		l.width, l.precision, l.noise = m.width, m.precision, m.Noise()
+		l.index = make(map[string]int32, len(m.arms))
+		for i, a := range m.arms {
+			l.index[a.action] = int32(i)
+			l.factors = append(l.factors, a.factor)
+		}
+	}
+	return l
+}
+
+// Arm returns the model's index of an action, −1 where it never saw it.
+func (l *linear) Arm(action string) int32 { return armOf(l.index, action) }
+
+func (l *linear) workspace() *workspace { return l.pool.Get().(*workspace) }
+
+// sized returns a slice of n numbers, reusing s where it is long enough. Its
+// content is arbitrary.
+func sized(s []float64, n int) []float64 {
+	if cap(s) < n {
+		return make([]float64, n)
+	}
+	return s[:n]
+}
+
+// score sets w.mean and w.sd to each eligible action's predicted score and its
+// standard deviation (without the policy's multiple), after arbitration.
+func (l *linear) score(w *workspace, r *Request) error {
+	if l.width != 0 && len(r.X) != l.width {
+		return nextbest.Errorf(nextbest.Invalid, "the model was learned on %d features and the context has %d: the policy's schema does not fit the model", l.width, len(r.X))
+	}
+	k, n := len(r.Arms), padded(len(r.X))
+	w.x, w.y = sized(w.x, n), sized(w.y, n)
+	w.mean, w.sd = sized(w.mean, k), sized(w.sd, k)
+	for i, v := range r.X {
+		w.x[i] = float64(v)
+	}
+	clear(w.x[len(r.X):])
+	prior := -1.0 // variance of an action without a model, once it is needed
+	for i, a := range r.Arms {
+		var mean, variance float64
+		if a >= 0 {
+			mean, variance = l.factors[a].solve(w.y, w.x)
+		} else {
+			if prior < 0 {
+				prior = dot(w.x, w.x) / l.precision
+			}
+			variance = prior
+		}
+		sd := float64(l.noise * math.Sqrt(variance))
+		if r.Scale != nil {
+			mean, sd = float64(r.Scale[i]*mean), math.Abs(float64(r.Scale[i]*sd))
+		}
+		if r.Offset != nil {
+			mean += r.Offset[i]
+		}
+		if mean-mean != 0 || sd-sd != 0 { // NaN or infinite
+			return nextbest.Errorf(nextbest.Invalid, "the score of eligible action %d is not a finite number (mean %g, standard deviation %g): check the context and the action's value, lever and cost", i, mean, sd)
+		}
+		w.mean[i], w.sd[i] = mean, sd
+	}
+	return nil
+}

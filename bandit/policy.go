@@ -1,0 +1,130 @@
+package bandit
+
+import (
+	"fmt"
+
+	"nextbest"
+)
+
+// Policy maps a context to a distribution over the eligible actions. It is an
+// immutable snapshot, safe for concurrent use, and allocates nothing per call.
+type Policy interface {
+	// Distribution fills p and scores, which are as long as r.Arms, with the
+	// probability and the score of each eligible action, the exploration floor
+	// included. Scores are the index of linucb, the posterior mean of
+	// linear_thompson and the prediction of epsilon_greedy, after arbitration,
+	// and 0 for policies that do not score. An error says that the request does
+	// not fit the model or cannot be scored in floating point; p is then void.
+	Distribution(p, scores []float64, r *Request) error
+	// Arm returns the index that a Request uses for an action, −1 for one that
+	// the policy does not know.
+	Arm(action string) int32
+	// Floor returns the least probability that the policy gives any one of k
+	// eligible actions by declaration, 0 when it promises none.
+	Floor(k int) float64
+}
+
+// Request is one decision to be made. All slices that are not nil have one entry
+// for each eligible action, in the order in which the draw will go.
+type Request struct {
+	X []float32 // encoded context; see Schema.Encode
+	// Arms holds Policy.Arm of each eligible action. An action the model never
+	// saw (−1) is scored by the prior: mean 0 and the prior's variance.
+	Arms []int32
+	// Scale and Offset arbitrate: the score of action i is Scale[i] × predicted
+	// response + Offset[i], its variance Scale[i]² × the prediction's. Nil means
+	// 1 and 0.
+	Scale, Offset []float64
+	// Preferred is, for rules, the position among the eligible actions of the
+	// action that the first matching rule names; −1 when no rule matched.
+	Preferred int
+}
+
+// check panics where lengths disagree, which is a mistake in the calling code.
+func (r *Request) check(p, scores []float64) {
+	k := len(r.Arms)
+	if k == 0 || len(p) != k || len(scores) != k || r.Scale != nil && len(r.Scale) != k || r.Offset != nil && len(r.Offset) != k || r.Preferred >= k {
+		panic(fmt.Sprintf("bandit: %d eligible actions with %d probabilities, %d scores, %d scales, %d offsets, preferred %d",
+			k, len(p), len(scores), len(r.Scale), len(r.Offset), r.Preferred))
+	}
+}
+
+// algorithms is the table of policies. Fields of a policy's specification,
+// their defaults and bounds are declared here and nowhere else.
+//
+// One configuration is the default for every data set: the scale of exploration
+// follows the residual noise that the model itself estimates.
+var algorithms = map[string]algorithm{
+	"uniform": {build: newUniform},
+	"fixed": {
+		params: []parameter{{name: "floor", def: 0, min: 0, max: 1}},
+		build:  newFixed,
+	},
+	"rules": {
+		params: []parameter{{name: "epsilon", def: 0, min: 0, max: 1}},
+		build:  newRules,
+	},
+	"epsilon_greedy": {
+		params: []parameter{{name: "epsilon", def: 0.05, min: 0, max: 1}, ridge},
+		learns: true, build: newEpsilonGreedy,
+	},
+	"linucb": {
+		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, floor},
+		learns: true, build: newLinUCB,
+	},
+	"linear_thompson": {
+		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
+		learns: true, build: newLinearThompson,
+	},
+}
+
+var (
+	// ridge is the prior precision of the weights in units of the mean squared
+	// length of the contexts (see Model.Precision).
+	ridge = parameter{name: "ridge", def: 0.25, min: 1e-6, max: 1e6}
+	floor = parameter{name: "floor", def: 0.005, min: 0, max: 1}
+)
+
+// New returns the policy of a specification with the parameters of a model. A
+// nil model is the untrained prior; algorithms that do not learn take no other.
+func New(spec Spec, m *Model) (Policy, error) {
+	spec, err := spec.complete()
+	if err != nil {
+		return nil, err
+	}
+	known := algorithms[spec.Algorithm]
+	if !known.learns && m != nil {
+		return nil, nextbest.Errorf(nextbest.Invalid, "policy %s has no parameters to learn: it takes no model", spec.Algorithm)
+	}
+	if m != nil && m.ridge != spec.param("ridge") {
+		return nil, nextbest.Errorf(nextbest.Invalid, "the model was learned with ridge %g and the policy asks for %g: train a model under this policy version", m.ridge, spec.param("ridge"))
+	}
+	return known.build(spec, m)
+}
+
+// explore mixes the uniform distribution into p: μ = (1−ε)p + ε/K.
+func explore(p []float64, epsilon float64) {
+	each := epsilon / float64(len(p))
+	for i := range p {
+		p[i] = float64((1-epsilon)*p[i]) + each
+	}
+}
+
+// greedy gives the probability 1 to the highest score; equal ones share it.
+func greedy(p, scores []float64) {
+	best, ties := scores[0], 0
+	for _, s := range scores {
+		if s > best {
+			best, ties = s, 0
+		}
+		if s == best {
+			ties++
+		}
+	}
+	for i, s := range scores {
+		p[i] = 0
+		if s == best {
+			p[i] = 1 / float64(ties)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"nextbest/cmd/nextbest/client"
+	"nextbest/experiments"
+)
+
+// promote asks for a promotion and tells how it ended. A refusal is an answer,
+// not an error.
+func promote(ctx context.Context, c *client.Client, experiment, arm, policy string) (Promotion, error) {
+	p := Promotion{Experiment: experiment, Policy: policy, Status: "promoted", Why: []string{}}
+	var before struct {
+		Gates []experiments.Gate `json:"gates"`
+	}
+	if _, err := c.Call(ctx, http.MethodGet, "/v1/experiments/"+experiment+"/gates?arm="+arm, nil, &before); err == nil {
+		p.count(before.Gates)
+	}
+	_, err := c.Call(ctx, http.MethodPost, "/v1/experiments/"+experiment+"/promote", map[string]any{"arm": arm, "reason": "the experiment's two weeks are over"}, nil)
+	if err == nil {
+		return p, nil
+	}
+	problem := client.AsProblem(err)
+	if problem == nil || problem.Status != http.StatusConflict {
+		return p, err
+	}
+	p.Status = "refused"
+	var refused struct {
+		Gates []experiments.Gate `json:"gates"`
+	}
+	if err := json.Unmarshal(problem.Raw, &refused); err != nil {
+		return p, err
+	}
+	if len(refused.Gates) == 0 {
+		p.Why = append(p.Why, problem.Detail)
+		return p, nil
+	}
+	p.count(refused.Gates)
+	for _, g := range refused.Gates {
+		if !g.Passed {
+			p.Why = append(p.Why, fmt.Sprintf("%s: %s", g.Name, g.Detail))
+		}
+	}
+	return p, nil
+}
+
+func (p *Promotion) count(gates []experiments.Gate) {
+	p.Passed, p.Gates = 0, len(gates)
+	for _, g := range gates {
+		if g.Passed {
+			p.Passed++
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"nextbest"
+	"nextbest/cmd/nextbest/client"
+	"nextbest/internal/api"
+	"nextbest/offline"
+)
+
+type evaluateCmd struct {
+	remote
+	Placement  string    `help:"Placement whose log answers." required:""`
+	Candidates []string  `arg:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
+	Source     string    `help:"Rows of this import alone, or live; without it, all."`
+	From       time.Time `help:"Decisions at or after (RFC 3339)."`
+	To         time.Time `help:"Decisions before (RFC 3339)."`
+	Objective  string    `help:"Objective, id@version; without it, the placement's."`
+	Reward     string    `help:"One reward kind instead of an objective."`
+	Split      string    `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
+	Seed       uint64    `help:"Seed of the cross-fitting folds." default:"7"`
+	JSON       bool      `help:"Print the report as JSON on standard output."`
+}
+
+// Run evaluates and prints a table, or the report.
+func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
+	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed}
+	for _, name := range c.Candidates {
+		policy, number, has := strings.Cut(name, "/")
+		ref := api.CandidateRef{Policy: policy}
+		if has {
+			n, err := strconv.ParseUint(number, 10, 64)
+			if err != nil {
+				return fmt.Errorf("candidate %q: the model after / must be a number, such as lints@3/814", name)
+			}
+			ref.Model = n
+		}
+		ask.Candidates = append(ask.Candidates, ref)
+	}
+	if c.Split != "" {
+		s, err := parseSplit(c.Split)
+		if err != nil {
+			return err
+		}
+		ask.Split = s
+	}
+	api, done, err := c.connect(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var report offline.Report
+	if _, err := api.Await(ctx, "evaluations", ask, &report, func(rows int64) { t.progress("evaluating: %d rows", rows) }); err != nil {
+		return err
+	}
+	t.done()
+	if c.JSON {
+		return printJSON(t.out, report)
+	}
+	return report.WriteTable(t.out)
+}
+
+// parseSplit parses salt:from:to.
+func parseSplit(text string) (*nextbest.Split, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) == 3 {
+		from, err1 := strconv.ParseFloat(parts[1], 64)
+		to, err2 := strconv.ParseFloat(parts[2], 64)
+		if err1 == nil && err2 == nil && 0 <= from && from < to && to <= 1 {
+			return &nextbest.Split{Salt: parts[0], From: from, To: to}, nil
+		}
+	}
+	return nil, fmt.Errorf("split %q: write salt:from:to with 0 ≤ from < to ≤ 1, such as s1:0.5:1", text)
+}
+
+// printJSON writes one JSON document.
+func printJSON(out *os.File, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+type verifyCmd struct {
+	remote
+	Placement string    `help:"Only this placement."`
+	From      time.Time `help:"Decisions at or after (RFC 3339)."`
+	To        time.Time `help:"Decisions before (RFC 3339)."`
+	JSON      bool      `help:"Print the result as JSON on standard output."`
+}
+
+// Run replays the range and fails if anything differs.
+func (c *verifyCmd) Run(ctx context.Context, t *terminal) error {
+	server, done, err := c.connect(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var v api.Verified
+	ask := api.Verification{Placement: c.Placement, From: c.From, To: c.To}
+	if _, err := server.Await(ctx, "verifications", ask, &v, func(rows int64) { t.progress("replaying: %d decisions", rows) }); err != nil {
+		return err
+	}
+	t.done()
+	if c.JSON {
+		if err := printJSON(t.out, v); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(t.out, "%d of %d decisions replayed identically\n", v.Identical, v.Checked)
+		for _, d := range v.Different {
+			fmt.Fprintf(t.out, "%s slot %d: %s\n", d.DecisionID, d.Slot, d.What)
+		}
+	}
+	if v.Identical != v.Checked {
+		return errFindings
+	}
+	return nil
+}
+
+type importCmd struct {
+	remote
+	File          string `arg:"" help:"NDJSON file, one decision a line; docs/api.md has the fields." type:"existingfile"`
+	Name          string `help:"Name of the import; it becomes the rows' source." required:""`
+	Placement     string `help:"Placement where the rows belong." required:""`
+	Randomisation string `help:"How the rows were randomised: uniform, or weights:a=0.5,b=0.5." placeholder:"HOW"`
+}
+
+// Run sends the file.
+func (c *importCmd) Run(ctx context.Context, t *terminal) error {
+	body, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	server, done, err := c.connect(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer done()
+	out, err := server.Import(ctx, client.ImportOptions{Name: c.Name, Placement: c.Placement, Randomisation: c.Randomisation}, body)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "imported %d decisions and %d rewards as %s\n", out.Rows, out.Rewards, out.Name)
+	return nil
+}

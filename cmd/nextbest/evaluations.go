@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"nextbest"
+	"nextbest/experiments"
+	"nextbest/internal/api"
+	"nextbest/internal/learning"
+	"nextbest/offline"
+)
+
+// evaluator runs off-policy evaluations on the log, and reads finished ones as
+// the evidence of experiments.
+type evaluator struct{ p *platform }
+
+// shared is a registered policy that several cores may ask at once.
+type shared struct{ offline.Candidate }
+
+// Fork returns the candidate itself.
+func (s shared) Fork() offline.Candidate { return s }
+
+// Evaluate runs one evaluation up to what is in ClickHouse now.
+func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress func(done int64)) (any, error) {
+	catalogue := e.p.definitions.Catalogue()
+	last, err := e.p.journal.Last(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.p.sink.WaitFor(ctx, last); err != nil {
+		return nil, err
+	}
+	q := nextbest.Query{Placement: ask.Placement, Source: ask.Source, From: ask.From, To: ask.To, MatureAt: ask.MatureAt, Split: ask.Split,
+		Experiment: ask.Experiment, Upto: last}
+	if q.Objective, err = e.objective(ask); err != nil {
+		return nil, err
+	}
+	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds}
+	for i, c := range ask.Candidates {
+		ref, err := nextbest.ParseRef(c.Policy)
+		if err != nil {
+			return nil, nextbest.FieldErrorf(fmt.Sprintf("candidates[%d].policy", i), "%v", err)
+		}
+		candidate, err := catalogue.Candidate(ref, c.Model)
+		if err != nil {
+			return nil, err
+		}
+		request.Query.Contexts = request.Query.Contexts || candidate.NeedsContexts()
+		request.Candidates = append(request.Candidates, shared{candidate})
+		ranges, err := learning.Ranges(e.p.definitions, ref, c.Model)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range ranges {
+			if r.Overlaps(q) {
+				request.TrainedOn = append(request.TrainedOn, offline.Period{Split: r.Split, From: r.From, To: r.To})
+			}
+		}
+	}
+	return offline.Run(ctx, e.p.store, request, progress)
+}
+
+// objective returns what the evaluation sums: the objective that is named, the
+// placement's, or one reward kind within the placement's window.
+func (e evaluator) objective(ask api.Evaluation) (nextbest.Objective, error) {
+	catalogue := e.p.definitions.Catalogue()
+	name := ask.Objective
+	if name == "" {
+		ref, err := nextbest.ParseRef(ask.Placement)
+		if err != nil {
+			return nextbest.Objective{}, err
+		}
+		placement, err := catalogue.Placement(ref)
+		if err != nil {
+			return nextbest.Objective{}, err
+		}
+		name = placement.Objective.String()
+	}
+	ref, err := nextbest.ParseRef(name)
+	if err != nil {
+		return nextbest.Objective{}, err
+	}
+	o, err := catalogue.Objective(ref)
+	if err != nil {
+		return nextbest.Objective{}, err
+	}
+	if ask.Reward != "" {
+		return nextbest.Objective{Terms: []nextbest.Term{{Reward: ask.Reward, Weight: 1}}, Window: o.Window}, nil
+	}
+	return *o, nil
+}
+
+// Evidence reads what a finished evaluation says about one policy and model.
+func (e evaluator) Evidence(_ context.Context, id string, policy nextbest.Ref, model uint64) (*experiments.OfflineEvidence, error) {
+	rec, ok := e.p.definitions.Get(nextbest.KindEvaluation, id)
+	if !ok {
+		return nil, nextbest.Errorf(nextbest.NotFound, "there is no evaluation %s", id)
+	}
+	var job api.Job
+	if err := json.Unmarshal(rec.Document, &job); err != nil {
+		return nil, nextbest.Errorf(nextbest.Internal, "evaluation %s does not decode: %w", id, err)
+	}
+	if job.State != "done" {
+		return nil, nextbest.Errorf(nextbest.NotFound, "evaluation %s is %s", id, job.State)
+	}
+	var report offline.Report
+	if err := json.Unmarshal(job.Result, &report); err != nil {
+		return nil, nextbest.Errorf(nextbest.Internal, "the report of evaluation %s does not decode: %w", id, err)
+	}
+	return evidence(id, &report, policy, model)
+}
+
+// evidence picks one candidate out of a report.
+func evidence(id string, report *offline.Report, policy nextbest.Ref, model uint64) (*experiments.OfflineEvidence, error) {
+	name := policy.String()
+	if model != 0 {
+		name = fmt.Sprintf("%s/%d", name, model)
+	}
+	r, ok := report.Result(name)
+	if !ok {
+		return nil, nextbest.Errorf(nextbest.NotFound, "evaluation %s did not look at %s", id, name)
+	}
+	placement, err := nextbest.ParseRef(report.Query.Placement)
+	if err != nil {
+		return nil, err
+	}
+	ev := &experiments.OfflineEvidence{Evaluation: id, Placement: placement.ID, Policy: policy, Model: model, Level: 1 - report.Delta}
+	if r.DR != nil {
+		ev.Value, ev.Low, ev.High = r.DR.Value, r.DR.Low, r.DR.High
+	}
+	if r.Gate != nil {
+		ev.GainLow, ev.Level = r.Gate.Lower, 1-r.Gate.Delta
+	} else {
+		ev.Refusals = append(ev.Refusals, "the evaluation gives no lower bound for the gain over what ran")
+	}
+	for _, f := range r.Refusals {
+		ev.Refusals = append(ev.Refusals, f.Message)
+	}
+	if report.Log.CalibrationChecked > 0 {
+		ev.Calibration = calibration(report)
+	}
+	return ev, nil
+}
+
+// calibration returns the worst cell of a report's propensity check, with the
+// limit that the report judged all cells by.
+func calibration(report *offline.Report) *experiments.Calibration {
+	worst := report.Cells[0] // the worst comes first
+	return &experiments.Calibration{
+		Worst: worst.Z, Limit: report.Log.CalibrationLimit,
+		Cell: fmt.Sprintf("%s, logged probability %g–%g", worst.Action, worst.From, worst.To),
+	}
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"nextbest"
+	"nextbest/internal/decisions"
+	"nextbest/internal/registry"
+	"nextbest/logging"
+)
+
+// platform is everything between the engines and the HTTP server, wired.
+type platform struct {
+	log         *slog.Logger
+	engines     *running
+	store       *logging.Store
+	journal     *logging.Journal
+	sink        *logging.Sink
+	definitions *definitions
+	contacts    *registry.Contacts
+	claims      *registry.Claims
+	pipeline    *decisions.Pipeline
+}
+
+// openPlatform starts the engines and opens everything on them, in the order
+// in which one needs the other: engines, log, journal, definitions, customer
+// state, pipeline.
+func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress func(format string, args ...any)) (p *platform, err error) {
+	p = &platform{log: log}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.engines, err = startEngines(ctx, e, log, progress); err != nil {
+		return nil, err
+	}
+	if p.store, err = logging.OpenStore(ctx, p.engines.clickhouse); err != nil {
+		return nil, err
+	}
+	after, err := p.store.Position(ctx)
+	if err != nil {
+		return nil, err
+	}
+	js := p.engines.js
+	if p.journal, err = logging.OpenJournal(ctx, js, logging.JournalOptions{Replicas: e.Replicas, MaxBytes: e.JournalSize << 20, After: after}); err != nil {
+		return nil, err
+	}
+	p.sink = logging.NewSink(p.journal, p.store, logging.SinkOptions{Logger: log})
+
+	r, err := registry.Open(ctx, js, registry.Options{Replicas: e.Replicas, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	for _, secret := range []string{decisions.SecretPepper, decisions.SecretFirstSalt} {
+		if _, err := r.EnsureSecret(ctx, secret); err != nil {
+			return nil, err
+		}
+	}
+	if p.definitions, err = newDefinitions(r, log); err != nil {
+		return nil, err
+	}
+	if p.contacts, err = registry.OpenContacts(ctx, js, registry.ContactsOptions{Replicas: e.Replicas, Merge: decisions.MergeHistories, Logger: log}); err != nil {
+		return nil, err
+	}
+	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas}); err != nil {
+		return nil, err
+	}
+	p.pipeline, err = decisions.NewPipeline(decisions.Options{
+		Catalogue: p.definitions.Catalogue, Journal: p.journal, Impressions: p.journal, Contacts: p.contacts, Claims: p.claims,
+		Log: decisionLog{p.store}, HistoryReady: p.contacts.Ready, ClaimsSince: p.claims.Since, Logger: log,
+	})
+	return p, err
+}
+
+// Run keeps everything going until ctx ends: the engine's supervisor, the sink,
+// the definitions, the contact history. Each returns only with ctx or when it
+// cannot go on.
+func (p *platform) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return named("ClickHouse", p.engines.Run(ctx)) })
+	g.Go(func() error { return named("sink", p.sink.Run(ctx)) })
+	g.Go(func() error { return named("definitions", p.definitions.Run(ctx)) })
+	g.Go(func() error { return named("contact history", p.contacts.Run(ctx, p.rebuildContacts)) })
+	g.Go(func() error { return named("impressions", p.pipeline.Run(ctx)) })
+	return g.Wait()
+}
+
+func named(what string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// rebuildContacts loads the contact history from the log once everything that
+// was acknowledged before now is in it.
+func (p *platform) rebuildContacts(ctx context.Context, load registry.Load) error {
+	last, err := p.journal.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.sink.WaitFor(ctx, last); err != nil {
+		return err
+	}
+	return decisions.LoadHistories(ctx, p.definitions.Catalogue(), p.store, time.Now(), 24*time.Hour, load)
+}
+
+// Close ends everything in the reverse order. What was acknowledged stays in
+// the journal, and the next start brings it to ClickHouse.
+func (p *platform) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if p.pipeline != nil {
+		if err := p.pipeline.Drain(ctx); err != nil {
+			p.log.Error("stopping", "error", err)
+		}
+	}
+	if p.journal != nil {
+		if err := p.journal.Close(ctx); err != nil {
+			p.log.Error("stopping", "error", err)
+		}
+	}
+	if p.claims != nil {
+		p.claims.Close()
+	}
+	if p.contacts != nil {
+		p.contacts.Close()
+	}
+	if p.definitions != nil {
+		p.definitions.Close()
+	}
+	if p.store != nil {
+		if err := p.store.Close(); err != nil {
+			p.log.Error("stopping", "error", err)
+		}
+	}
+	if p.engines != nil {
+		p.engines.Close()
+	}
+}
+
+// decisionLog reads single decisions back for the pipeline.
+type decisionLog struct{ store *logging.Store }
+
+// ByID returns one slot of a decision.
+func (l decisionLog) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
+	return l.first(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) bool { return d.Slot == slot })
+}
+
+// ByKey returns the decision of an idempotency key.
+func (l decisionLog) ByKey(ctx context.Context, key string) (nextbest.Decision, bool, error) {
+	return l.first(ctx, logging.DecisionQuery{Key: key}, func(*nextbest.Decision) bool { return true })
+}
+
+func (l decisionLog) first(ctx context.Context, q logging.DecisionQuery, want func(*nextbest.Decision) bool) (found nextbest.Decision, ok bool, err error) {
+	err = l.store.Decisions(ctx, q, func(d *nextbest.Decision) error {
+		if !ok && want(d) {
+			found, ok = *d, true
+		}
+		return nil
+	})
+	return found, ok, err
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"nextbest"
+	"nextbest/bandit"
+	"nextbest/experiments"
+	"nextbest/internal/api"
+	"nextbest/internal/decisions"
+	"nextbest/internal/learning"
+	"nextbest/logging"
+)
+
+// The adapters below give the API the platform's parts in the shape that the
+// API asks for; none of them decides anything.
+
+// outcomes takes impressions through the pipeline, which keeps the contact
+// history, and rewards straight to the journal.
+type outcomes struct{ p *platform }
+
+// Impressions records what became of decisions.
+func (o outcomes) Impressions(ctx context.Context, is []nextbest.Impression) (uint64, error) {
+	for _, i := range is {
+		if err := o.p.pipeline.Impression(ctx, i); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// Rewards records rewards, all or none.
+func (o outcomes) Rewards(ctx context.Context, rs []nextbest.Reward) (uint64, error) {
+	return o.p.journal.Rewards(ctx, rs)
+}
+
+// pseudonyms maps identifiers by the newest definitions.
+type pseudonyms struct{ d *definitions }
+
+// Pseudonym returns the log's name for a customer.
+func (s pseudonyms) Pseudonym(kind, id string) (string, error) {
+	if kind == "" {
+		kind = decisions.DefaultType
+	}
+	return s.d.Catalogue().Pseudonym(kind, id)
+}
+
+// checker judges a definition against all others.
+type checker struct{ d *definitions }
+
+// Check refuses what does not fit.
+func (c checker) Check(_ context.Context, rec nextbest.Record) error {
+	return c.d.Catalogue().Validate(nextbest.Change{Kind: rec.Kind, ID: rec.ID, Document: rec.Document, Deleted: rec.Deleted, Actor: rec.Actor, Reason: rec.Reason})
+}
+
+// rowLog reads single rows for the API.
+type rowLog struct{ store *logging.Store }
+
+// Decision returns every slot of one decision.
+func (l rowLog) Decision(ctx context.Context, id uuid.UUID) (slots []nextbest.Decision, err error) {
+	err = l.store.Decisions(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) error {
+		slots = append(slots, *d)
+		return nil
+	})
+	return slots, err
+}
+
+// trainer makes models on request.
+type trainer struct {
+	p *platform
+	t *learning.Trainer
+}
+
+// Train learns from everything that was acknowledged before the call.
+func (t trainer) Train(ctx context.Context, a api.Training) (nextbest.Record, error) {
+	last, err := t.p.journal.Last(ctx)
+	if err != nil {
+		return nextbest.Record{}, err
+	}
+	if err := t.p.sink.WaitFor(ctx, last); err != nil {
+		return nextbest.Record{}, err
+	}
+	return t.t.Train(ctx, learning.Request{Policy: a.Policy, Placement: a.Placement, Objective: a.Objective, From: a.From, To: a.To,
+		MatureAt: a.MatureAt, Split: a.Split, Actor: a.Actor, Reason: a.Reason})
+}
+
+// weights shows what a model has learned.
+type weights struct{ d *definitions }
+
+// Weights returns each action's weights by feature name.
+func (w weights) Weights(ctx context.Context, rec nextbest.Record) (any, error) {
+	m, err := learning.ParseModel(rec)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := w.d.Blob(ctx, m.Hash)
+	if err != nil {
+		return nil, err
+	}
+	model, err := bandit.UnmarshalModel(blob)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := w.d.Catalogue().Spec(m.Policy)
+	if err != nil {
+		return nil, err
+	}
+	schema := bandit.BiasAlone()
+	if spec.Features != "" {
+		ref, err := nextbest.ParseRef(spec.Features)
+		if err != nil {
+			return nil, err
+		}
+		if schema, err = w.d.Catalogue().Schema(ref); err != nil {
+			return nil, err
+		}
+	}
+	actions, err := model.Weights(schema)
+	return map[string]any{"actions": actions}, err
+}
+
+// verifier replays the log.
+type verifier struct{ p *platform }
+
+// Verify replays a range of the log by the newest definitions, old versions
+// included.
+func (v verifier) Verify(ctx context.Context, a api.Verification, progress func(done int64)) (api.Verified, error) {
+	last, err := v.p.journal.Last(ctx)
+	if err != nil {
+		return api.Verified{}, err
+	}
+	if err := v.p.sink.WaitFor(ctx, last); err != nil {
+		return api.Verified{}, err
+	}
+	found, err := decisions.Verify(ctx, v.p.definitions.Catalogue(), func(each func(*nextbest.Decision) error) error {
+		return v.p.store.Decisions(ctx, logging.DecisionQuery{Placement: a.Placement, From: a.From, To: a.To}, each)
+	}, progress)
+	if err != nil {
+		return api.Verified{}, err
+	}
+	out := api.Verified{Checked: found.Checked, Identical: found.Identical}
+	for _, d := range found.Differences {
+		out.Different = append(out.Different, api.Difference{DecisionID: d.Decision, Slot: d.Slot, What: d.What + ": logged " + d.Logged + ", replayed " + d.Replayed})
+	}
+	return out, nil
+}
+
+// lifecycle moves experiments and placements.
+type lifecycle struct{ s *experiments.Service }
+
+// Apply carries out one command and returns the record it wrote.
+func (l lifecycle) Apply(ctx context.Context, c api.Command) (nextbest.Record, error) {
+	switch c.Verb {
+	case "start":
+		return l.s.Start(ctx, c.ID, c.Actor, c.Reason)
+	case "ramp":
+		return l.s.Ramp(ctx, c.ID, c.Ramp, c.Actor, c.Reason)
+	case "stop":
+		return l.s.Stop(ctx, c.ID, c.Actor, c.Reason)
+	case "promote":
+		if _, err := l.s.Promote(ctx, experiments.PromoteRequest{Experiment: c.ID, Arm: c.Arm, Model: c.Model, Actor: c.Actor, Reason: c.Reason}); err != nil {
+			return nextbest.Record{}, err
+		}
+		_, rec, err := l.s.Get(c.ID)
+		return rec, err
+	case "rollback":
+		done, err := l.s.Rollback(ctx, c.ID, c.Actor, c.Reason)
+		if err != nil {
+			return nextbest.Record{}, err
+		}
+		rec, ok := l.s.Definitions.Version(nextbest.KindPlacement, c.ID, done.Version)
+		if !ok {
+			return nextbest.Record{}, nextbest.Errorf(nextbest.Internal, "placement %s@%d is not there after the rollback", c.ID, done.Version)
+		}
+		return rec, nil
+	}
+	return nextbest.Record{}, nextbest.Errorf(nextbest.Internal, "unknown command %q", c.Verb)
+}
+
+// experimentEvidence answers how an experiment is doing.
+type experimentEvidence struct{ s *experiments.Service }
+
+// Gates judges a promotion without carrying it out.
+func (e experimentEvidence) Gates(ctx context.Context, id, arm string, model uint64) (any, error) {
+	gates, err := e.s.Gates(ctx, experiments.PromoteRequest{Experiment: id, Arm: arm, Model: model, Actor: api.Who(ctx).Key})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"arm": arm, "passed": experiments.Passed(gates), "gates": gates}, nil
+}
+
+// Status returns where an experiment stands.
+func (e experimentEvidence) Status(ctx context.Context, id string) (any, error) {
+	return e.s.Status(ctx, id)
+}
+
+// readiness names what this replica needs to serve.
+type readiness struct{ p *platform }
+
+// Ready asks each part whether it works.
+func (r readiness) Ready(ctx context.Context) []api.Dependency {
+	check := func(name string, err error) api.Dependency {
+		d := api.Dependency{Name: name, OK: err == nil}
+		if err != nil {
+			d.Detail = err.Error()
+		}
+		return d
+	}
+	_, journal := r.p.journal.Last(ctx)
+	history := api.Dependency{Name: "contact history", OK: r.p.contacts.Ready()}
+	if !history.OK {
+		history.Detail = "being rebuilt from the log; capped actions are left out until then"
+	}
+	return []api.Dependency{check("journal", journal), check("ClickHouse", r.p.store.Ping(ctx)), history}
+}

@@ -1,0 +1,289 @@
+package experiments
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// Gate is one condition of a promotion: whether it is met, by what number,
+// what it needs, and what would cure it.
+type Gate struct {
+	Name   string   `json:"name"`
+	Passed bool     `json:"passed"`
+	Number *float64 `json:"number"` // null where nothing could be measured
+	Needs  string   `json:"needs"`
+	Detail string   `json:"detail"`
+	Cure   string   `json:"cure,omitempty"` // of a gate that is not passed
+}
+
+// The gates' names.
+const (
+	GateOffline      = "offline_bound"
+	GateLive         = "live_test"
+	GateGuardrails   = "guardrails"
+	GateSampleRatio  = "sample_ratio"
+	GatePropensity   = "propensity"
+	GateDuration     = "duration"
+	GateSecondPerson = "second_person"
+)
+
+// OfflineEvidence is what an evaluation says about one policy and model.
+type OfflineEvidence struct {
+	Evaluation string
+	Placement  string // id, without a version
+	Policy     nextbest.Ref
+	Model      uint64
+	// Value is the candidate's value per decision, with its interval: what is
+	// promised. NaN ends are unknown.
+	Value, Low, High float64
+	// GainLow is the lower confidence bound of the candidate's value minus the
+	// logging policy's, the one number that the gate looks at; Level its
+	// confidence.
+	GainLow float64
+	Level   float64
+	// Refusals are the evaluation's reasons to give no verdict.
+	Refusals []string
+	// Calibration of the log's propensities, nil when it was not checked.
+	Calibration *Calibration
+}
+
+// Calibration is the worst cell of the check Σ(1{a} − μ)/√Σμ(1−μ) by action
+// and decile, with the limit for all cells together.
+type Calibration struct {
+	Worst float64
+	Limit float64
+	Cell  string
+}
+
+// Case is everything that the gates look at.
+type Case struct {
+	Definition *Definition
+	Evidence   *Evidence
+	Offline    *OfflineEvidence // nil: there is none
+	Missing    string           // why there is none
+	Arm        string
+	Model      uint64
+	Now        time.Time
+	Authors    []string // who wrote the experiment
+	Approver   string
+}
+
+// Gates judges a promotion. The arm must be a candidate of the definition.
+func Gates(c Case) []Gate {
+	gates := []Gate{c.offline(), c.live(), c.guardrails(), c.sampleRatio(), c.propensity(), c.duration(), c.secondPerson()}
+	for i := range gates {
+		if gates[i].Passed {
+			gates[i].Cure = ""
+		}
+	}
+	return gates
+}
+
+// Passed reports whether every gate is passed.
+func Passed(gates []Gate) bool {
+	for _, g := range gates {
+		if !g.Passed {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Case) candidate() nextbest.Ref { return c.Definition.Arms[c.Definition.Arm(c.Arm)].Policy }
+
+func (c *Case) name() string {
+	if c.Model == 0 {
+		return c.candidate().String()
+	}
+	return fmt.Sprintf("%s model %d", c.candidate(), c.Model)
+}
+
+func (c *Case) offline() Gate {
+	g := Gate{Name: GateOffline, Needs: "a lower bound of the gain over the logging policy above 0"}
+	o := c.Offline
+	if o == nil {
+		g.Detail = c.Missing
+		g.Cure = fmt.Sprintf("evaluate %s offline on rows of placement %s that it was not trained on, and name the evaluation", c.name(), c.Definition.Placement)
+		return g
+	}
+	g.Number = finite(o.GainLow)
+	switch {
+	case o.Placement != c.Definition.Placement:
+		g.Number = nil
+		g.Detail = fmt.Sprintf("evaluation %s is of placement %s, the experiment of %s", o.Evaluation, o.Placement, c.Definition.Placement)
+		g.Cure = "name an evaluation of this placement"
+	case o.Policy != c.candidate() || o.Model != c.Model:
+		g.Number = nil
+		g.Detail = fmt.Sprintf("evaluation %s is of %s model %d, the promotion of %s", o.Evaluation, o.Policy, o.Model, c.name())
+		g.Cure = "evaluate exactly the policy version and model that are to be promoted"
+	case len(o.Refusals) > 0:
+		g.Detail = fmt.Sprintf("evaluation %s refuses a verdict: %s", o.Evaluation, strings.Join(o.Refusals, "; "))
+		g.Cure = "do what the evaluation's report says, and evaluate again"
+	case !(o.GainLow > 0):
+		g.Detail = fmt.Sprintf("at %.3g confidence the gain is only known to be at least %.4g", o.Level, o.GainLow)
+		g.Cure = "evaluate on more rows, or a better candidate"
+	default:
+		g.Passed = true
+		g.Detail = fmt.Sprintf("evaluation %s: at %.3g confidence the gain is at least %.4g per decision", o.Evaluation, o.Level, o.GainLow)
+	}
+	return g
+}
+
+func (c *Case) live() Gate {
+	arm := c.Evidence.Arm(c.Arm)
+	l := arm.Lift
+	g := Gate{Name: GateLive, Passed: l.Passed, Cure: "wait: more customers whose window has passed, if the candidate is better at all"}
+	sofar := fmt.Sprintf("%d of %d mature customers of %s converted, %s against %s", arm.Converted, arm.Customers, c.Arm, percent(arm.Rate), percent(c.control().Rate))
+	if l.Superior == nil {
+		g.Number, g.Needs = l.Lower, "a lower bound of the difference in value per customer above 0"
+		g.Detail = fmt.Sprintf("value per customer %.4g against %.4g, %s", arm.Mean, c.control().Mean, sofar)
+		if l.Lower == nil {
+			g.Cure = fmt.Sprintf("wait: both arms need %d mature customers with a value", estimators.BurnIn)
+		}
+		return g
+	}
+	g.Number = finite(l.Superior.E)
+	g.Needs = fmt.Sprintf("an e-value of %.4g or more", l.Superior.Needs)
+	g.Detail = sofar
+	if g.Cure != "" && arm.Rate < c.control().Rate {
+		g.Cure = "stop the experiment: the candidate converts less often than the control so far"
+	}
+	return g
+}
+
+func (c *Case) control() *ArmEvidence {
+	return &c.Evidence.Arms[c.Definition.Control()]
+}
+
+// guardrails reports the weakest number of all, and every guardrail that fails.
+func (c *Case) guardrails() Gate {
+	needs := 1 / c.Definition.Alpha
+	g := Gate{Name: GateGuardrails, Passed: true, Needs: fmt.Sprintf("an e-value of non-inferiority of %.4g or more for each", needs)}
+	least := math.Inf(1)
+	var details, harmed []string
+	for _, e := range c.Evidence.Arm(c.Arm).Guardrails {
+		if e.Rollback.EverReached() {
+			g.Passed = false
+			harmed = append(harmed, e.Reward)
+			details = append(details, fmt.Sprintf("%s is harmed: %.4g against %.4g, evidence %.4g of %.4g for a rollback", e.Reward, e.Candidate, e.Control, e.Rollback.Largest, e.Rollback.Needs))
+		}
+		if e.NonInferior == nil {
+			continue
+		}
+		least = math.Min(least, e.NonInferior.E)
+		if !e.NonInferior.Reached() {
+			g.Passed = false
+		}
+		details = append(details, fmt.Sprintf("%s %.4g against %.4g, margin %.3g, e-value %.4g", e.Reward, e.Candidate, e.Control, e.Margin, e.NonInferior.E))
+	}
+	g.Number = finite(least)
+	switch {
+	case len(harmed) > 0:
+		g.Cure = "stop the experiment: the candidate harms " + strings.Join(harmed, ", ")
+	case !g.Passed:
+		g.Cure = "wait: more conversions of each guardrail's reward, or a new experiment with wider margins"
+	}
+	if g.Detail = strings.Join(details, "; "); g.Detail == "" {
+		g.Detail = "no guardrail is declared"
+	}
+	return g
+}
+
+func (c *Case) sampleRatio() Gate {
+	v := c.Evidence.SampleRatio
+	var counts []string
+	for _, a := range c.Evidence.Arms {
+		counts = append(counts, fmt.Sprintf("%s %d for a share of %.4g", a.Arm, a.Customers, a.Share))
+	}
+	return Gate{
+		Name: GateSampleRatio, Passed: !v.EverReached(), Number: finite(v.Largest),
+		Needs:  fmt.Sprintf("evidence against the declared shares below %.4g", v.Needs),
+		Detail: strings.Join(counts, ", "),
+		Cure:   "find where customers are lost or assigned otherwise than declared, and start a new experiment: no comparison in this one holds",
+	}
+}
+
+func (c *Case) propensity() Gate {
+	g := Gate{Name: GatePropensity, Needs: "logged actions as frequent as their propensities say"}
+	if c.Offline == nil || c.Offline.Calibration == nil {
+		g.Detail = "no evaluation has checked the calibration of the propensities"
+		g.Cure = "name an evaluation of this placement; every evaluation checks them"
+		return g
+	}
+	k := c.Offline.Calibration
+	g.Number = finite(math.Abs(k.Worst))
+	g.Passed = math.Abs(k.Worst) <= k.Limit
+	g.Needs = fmt.Sprintf("every cell within %.3g standard errors", k.Limit)
+	g.Detail = fmt.Sprintf("the worst cell, %s, is off by %.3g standard errors", k.Cell, k.Worst)
+	g.Cure = "find what changes decisions after they are drawn, or draws otherwise than logged, and evaluate on rows from after the repair"
+	return g
+}
+
+func (c *Case) duration() Gate {
+	d := c.Definition
+	ran := c.Now.Sub(d.Started)
+	if d.Started.IsZero() {
+		ran = 0
+	} else if !d.Ended.IsZero() {
+		ran = d.Ended.Sub(d.Started)
+	}
+	days := ran.Hours() / 24
+	ends := d.Started.Add(d.MinimumDuration.Std()).UTC().Format(time.RFC3339)
+	return Gate{
+		Name: GateDuration, Passed: ran >= d.MinimumDuration.Std() && !d.Started.IsZero(), Number: &days,
+		Needs:  fmt.Sprintf("%v since the start, so that every day of the week counts alike", d.MinimumDuration),
+		Detail: fmt.Sprintf("running for %v", ran.Round(time.Second)),
+		Cure:   "wait until " + ends,
+	}
+}
+
+func (c *Case) secondPerson() Gate {
+	g := Gate{Name: GateSecondPerson, Passed: c.Approver != "", Needs: "an approver who did not write the experiment", Cure: "let somebody else promote it"}
+	for _, a := range c.Authors {
+		if a == c.Approver {
+			g.Passed = false
+		}
+	}
+	one := 0.0
+	if g.Passed {
+		one = 1
+	}
+	g.Number = &one
+	g.Detail = fmt.Sprintf("written by %s, approved by %q", strings.Join(c.Authors, ", "), c.Approver)
+	return g
+}
+
+func percent(v float64) string { return fmt.Sprintf("%.3g%%", 100*v) }
+
+// RefusedError is the answer to a promotion that the gates do not admit. It is
+// a nextbest.Conflict with one problem for each gate that is not passed.
+type RefusedError struct {
+	Gates []Gate
+	err   *nextbest.Error
+}
+
+func refuse(d *Definition, gates []Gate) *RefusedError {
+	e := nextbest.Errorf(nextbest.Conflict, "the gates do not admit the promotion of experiment %s", d.ID)
+	for _, g := range gates {
+		if g.Passed {
+			continue
+		}
+		number := "not measured"
+		if g.Number != nil {
+			number = fmt.Sprintf("%.4g", *g.Number)
+		}
+		e.Problems = append(e.Problems, nextbest.Problem{Field: "gates." + g.Name, Message: fmt.Sprintf("%s, needs %s: %s", number, g.Needs, g.Detail), Cure: g.Cure})
+	}
+	return &RefusedError{Gates: gates, err: e}
+}
+
+// Error lists every gate that is not passed.
+func (e *RefusedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the nextbest.Error.
+func (e *RefusedError) Unwrap() error { return e.err }

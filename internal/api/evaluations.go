@@ -1,0 +1,205 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"nextbest"
+)
+
+// Evaluation asks what candidates would have earned on the log.
+type Evaluation struct {
+	Placement  string          `json:"placement" doc:"id or id@version"`
+	Source     string          `json:"source,omitempty" doc:"live, or an import's name; absent: all"`
+	From       time.Time       `json:"from,omitzero" doc:"decisions at or after"`
+	To         time.Time       `json:"to,omitzero" doc:"decisions before"`
+	MatureAt   time.Time       `json:"mature_at,omitzero" doc:"only decisions whose window had closed by then; absent: now"`
+	Objective  string          `json:"objective,omitempty" doc:"id@version; absent: the placement's, unless reward is given"`
+	Reward     string          `json:"reward,omitempty" doc:"one reward kind instead of an objective"`
+	Split      *nextbest.Split `json:"split,omitempty" doc:"only these customers: leave out the ones a candidate was trained on"`
+	Experiment string          `json:"experiment,omitempty"`
+	Candidates []CandidateRef  `json:"candidates" minItems:"1" maxItems:"20"`
+	Baselines  []string        `json:"baselines,omitempty" doc:"logged, best_fixed, do-nothing, or fixed:<action>"`
+	Seed       uint64          `json:"seed,omitempty" doc:"of the cross-fitting folds"`
+	Folds      int             `json:"folds,omitempty" minimum:"2" maximum:"20"`
+}
+
+// CandidateRef names what is evaluated: a policy version and a model of it.
+type CandidateRef struct {
+	Policy string `json:"policy" doc:"id@version"`
+	Model  uint64 `json:"model,omitempty" doc:"number of the model; 0: the policy needs none"`
+}
+
+// Verification asks whether logged decisions replay.
+type Verification struct {
+	Placement string    `json:"placement,omitempty" doc:"absent: all"`
+	From      time.Time `json:"from,omitzero"`
+	To        time.Time `json:"to,omitzero"`
+}
+
+// Verified says what a replay found.
+type Verified struct {
+	Checked   int64        `json:"checked"`
+	Identical int64        `json:"identical"`
+	Different []Difference `json:"different" doc:"the first ones"`
+}
+
+// Difference is one logged decision that does not replay.
+type Difference struct {
+	DecisionID string `json:"decision_id"`
+	Slot       uint8  `json:"slot"`
+	What       string `json:"what"`
+}
+
+type jobOutput struct {
+	Location string `header:"Location"`
+	Body     Job
+}
+
+type jobsOutput struct {
+	Body struct {
+		Items []Job `json:"items"`
+	}
+}
+
+func (s *Server) evaluationRoutes() {
+	route(s, MayAnalyse, huma.Operation{OperationID: "start-evaluation", Method: http.MethodPost, Path: "/v1/evaluations", Tags: []string{"evaluations"},
+		Summary: "Evaluate candidates on the log", DefaultStatus: http.StatusAccepted, Errors: []int{404},
+		Description: "202 with a Location: GET it until state is done. The result is kept."},
+		func(ctx context.Context, in *struct {
+			Precondition
+			Body Evaluation
+		}) (*jobOutput, error) {
+			if s.o.Evaluator == nil {
+				return nil, missing("evaluation")
+			}
+			if err := s.checkEvaluation(&in.Body); err != nil {
+				return nil, err
+			}
+			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, in.Body, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+				return s.o.Evaluator.Evaluate(ctx, in.Body, progress)
+			})
+			return &jobOutput{Location: "/v1/evaluations/" + job.ID, Body: job}, err
+		})
+	s.jobRoutes(nextbest.KindEvaluation, "evaluation", MayAnalyse)
+}
+
+func (s *Server) verificationRoutes() {
+	route(s, MayAnalyse, huma.Operation{OperationID: "start-verification", Method: http.MethodPost, Path: "/v1/verifications", Tags: []string{"verifications"},
+		Summary: "Replay logged decisions and compare", DefaultStatus: http.StatusAccepted, Errors: []int{404},
+		Description: "202 with a Location: GET it until state is done. The result is kept."},
+		func(ctx context.Context, in *struct {
+			Precondition
+			Body Verification
+		}) (*jobOutput, error) {
+			if s.o.Verifier == nil {
+				return nil, missing("verification")
+			}
+			if err := s.checkRange(in.Body.Placement, in.Body.From, in.Body.To, in.Body.Placement == ""); err != nil {
+				return nil, err
+			}
+			job, err := s.jobs.start(ctx, kindVerification, in.Body, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+				v, err := s.o.Verifier.Verify(ctx, in.Body, progress)
+				if v.Different == nil {
+					v.Different = []Difference{}
+				}
+				return v, err
+			})
+			return &jobOutput{Location: "/v1/verifications/" + job.ID, Body: job}, err
+		})
+	s.jobRoutes(kindVerification, "verification", MayAnalyse)
+}
+
+// jobRoutes registers what every kind of job has: get, list, cancel.
+func (s *Server) jobRoutes(kind nextbest.Kind, singular string, may Permission) {
+	base, tags := "/v1/"+string(kind), []string{string(kind)}
+	route(s, MayRead, huma.Operation{OperationID: "get-" + singular, Method: http.MethodGet, Path: base + "/{id}", Tags: tags, Summary: "Progress, then result", Errors: []int{404}},
+		func(_ context.Context, in *ByID) (*jobOutput, error) {
+			job, err := s.jobs.get(kind, in.ID)
+			return &jobOutput{Body: job}, err
+		})
+	route(s, MayRead, huma.Operation{OperationID: "list-" + string(kind), Method: http.MethodGet, Path: base, Tags: tags, Summary: "List, newest first, without results"},
+		func(context.Context, *struct{}) (*jobsOutput, error) {
+			out := &jobsOutput{}
+			out.Body.Items = s.jobs.list(kind)
+			return out, nil
+		})
+	route(s, may, huma.Operation{OperationID: "cancel-" + singular, Method: http.MethodDelete, Path: base + "/{id}", Tags: tags, Summary: "Cancel",
+		DefaultStatus: http.StatusAccepted, Errors: []int{404, 409}},
+		func(ctx context.Context, in *ByID) (*jobOutput, error) {
+			job, err := s.jobs.stop(ctx, kind, in.ID)
+			return &jobOutput{Body: job}, err
+		})
+}
+
+// checkEvaluation refuses what can be seen to fail before any row is read.
+func (s *Server) checkEvaluation(e *Evaluation) error {
+	if err := s.checkRange(e.Placement, e.From, e.To, false); err != nil {
+		return err
+	}
+	var p nextbest.Problems
+	if e.Reward != "" && e.Objective != "" {
+		p.Add("reward", "give a reward or an objective, not both")
+	}
+	if e.Objective != "" {
+		s.known(&p, "objective", nextbest.KindObjective, e.Objective)
+	}
+	if e.Reward != "" && !s.kinds.known(e.Reward) {
+		p.Add("reward", "%q is not a reward kind of any objective", e.Reward)
+	}
+	if sp := e.Split; sp != nil && !(0 <= sp.From && sp.From < sp.To && sp.To <= 1) {
+		p.Add("split", "must have 0 ≤ from < to ≤ 1")
+	}
+	for i, c := range e.Candidates {
+		field := fmt.Sprintf("candidates[%d].policy", i)
+		ref, ok := s.known(&p, field, nextbest.KindPolicy, c.Policy)
+		if ok && ref.Version == 0 {
+			p.Add(field, "must name a version, such as %s@1", ref.ID)
+			continue
+		}
+		if ok && c.Model != 0 {
+			if _, ok := s.o.Registry.Version(nextbest.KindModel, modelsID(ref), c.Model); !ok {
+				p.Add(fmt.Sprintf("candidates[%d].model", i), "%s has no model %d", ref, c.Model)
+			}
+		}
+	}
+	return p.Err("the evaluation")
+}
+
+// known refuses a reference to something that is not defined.
+func (s *Server) known(p *nextbest.Problems, field string, kind nextbest.Kind, text string) (nextbest.Ref, bool) {
+	ref, err := nextbest.ParseRef(text)
+	if err != nil {
+		p.Add(field, "%v", err)
+		return ref, false
+	}
+	if _, err := s.record(kind, ref.ID, ref.Version); err != nil {
+		p.Add(field, "there is no %s in %s", ref, kind)
+		return ref, false
+	}
+	return ref, true
+}
+
+// checkRange refuses unknown placements and times the wrong way round.
+func (s *Server) checkRange(placement string, from, to time.Time, all bool) error {
+	var p nextbest.Problems
+	if !all {
+		s.known(&p, "placement", nextbest.KindPlacement, placement)
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		p.Add("to", "must be after from")
+	}
+	return p.Err("the request")
+}
+
+// modelsID is the id under which the models of a policy version are kept.
+func modelsID(policy nextbest.Ref) string { return fmt.Sprintf("%s.%d", policy.ID, policy.Version) }
+
+func sortNewest(jobs []Job) {
+	slices.SortFunc(jobs, func(a, b Job) int { return b.Created.Compare(a.Created) })
+}

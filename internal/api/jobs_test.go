@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"nextbest"
+)
+
+// running starts the fixture's workers and returns how to stop them.
+func (f *fixture) running() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f.srv.Run(ctx) }()
+	return func() { cancel(); <-done }
+}
+
+func (f *fixture) evaluate() Job {
+	f.t.Helper()
+	w := f.do(Analyst, "POST", "/v1/evaluations", evaluationBody)
+	var job Job
+	decode(f.t, w, &job)
+	if w.Code != 202 || w.Header().Get("Location") != "/v1/evaluations/"+job.ID || job.By != f.ids[Analyst] {
+		f.t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	return job
+}
+
+func (f *fixture) job(id string) (job Job) {
+	f.t.Helper()
+	decode(f.t, f.do(Analyst, "GET", "/v1/evaluations/"+id, ""), &job)
+	return job
+}
+
+func TestEvaluation(t *testing.T) {
+	f := newFixture(t)
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		f.dom.evaluate = func(ctx context.Context, progress func(int64)) (any, error) {
+			progress(123)
+			select {
+			case <-release:
+				return map[string]any{"verdict": "no evidence"}, nil
+			case <-ctx.Done():
+				return nil, errors.New("read interrupted")
+			}
+		}
+		stop := f.running()
+		first, second, third := f.evaluate(), f.evaluate(), f.evaluate()
+		synctest.Wait()
+		if job := f.job(first.ID); job.State != Running || job.Progress != 123 {
+			t.Errorf("%+v", job)
+		}
+		if job := f.job(third.ID); job.State != Queued { // two at once
+			t.Errorf("%+v", job)
+		}
+		for _, id := range []string{second.ID, third.ID} {
+			if w := f.do(Analyst, "DELETE", "/v1/evaluations/"+id, ""); w.Code != 202 {
+				t.Errorf("cancel: %d %s", w.Code, w.Body)
+			}
+		}
+		synctest.Wait()
+		for _, id := range []string{second.ID, third.ID} {
+			if job := f.job(id); job.State != Cancelled || job.Ended == nil {
+				t.Errorf("%+v", job)
+			}
+		}
+		close(release)
+		synctest.Wait()
+		job := f.job(first.ID)
+		if job.State != Done || !strings.Contains(string(job.Result), "no evidence") || !strings.Contains(string(job.Request), `"seed":7`) {
+			t.Errorf("%+v", job)
+		}
+		if w := f.do(Analyst, "DELETE", "/v1/evaluations/"+first.ID, ""); w.Code != 409 {
+			t.Errorf("cancel what is done: %d", w.Code)
+		}
+		var list struct{ Items []Job }
+		decode(t, f.do(Analyst, "GET", "/v1/evaluations", ""), &list)
+		if len(list.Items) != 3 || list.Items[0].Result != nil {
+			t.Errorf("%+v", list)
+		}
+
+		// What fails says why, without our inside; a panic too.
+		f.dom.evaluate = func(context.Context, func(int64)) (any, error) { panic("secret") }
+		bad := f.evaluate()
+		f.dom.evaluate = func(context.Context, func(int64)) (any, error) {
+			return nil, nextbest.FieldErrorf("split", "overlaps the training")
+		}
+		overlap := f.evaluate()
+		synctest.Wait()
+		if job := f.job(bad.ID); job.State != Failed || job.Problem.Code != nextbest.Internal {
+			t.Errorf("%+v", job)
+		}
+		if job := f.job(overlap.ID); job.State != Failed || job.Problem.Problems[0].Field != "split" {
+			t.Errorf("%+v", job)
+		}
+
+		// The server stops in the middle.
+		f.dom.evaluate = func(ctx context.Context, _ func(int64)) (any, error) { <-ctx.Done(); return nil, ctx.Err() }
+		cut := f.evaluate()
+		synctest.Wait()
+		stop()
+		if job := f.job(cut.ID); job.State != Interrupted {
+			t.Errorf("%+v", job)
+		}
+	})
+}
+
+// TestLeftOver: what an earlier process left unfinished is marked.
+func TestLeftOver(t *testing.T) {
+	f := newFixture(t)
+	doc, _ := json.Marshal(Job{ID: "old", State: Running, By: "somebody", Instance: "another", Created: testNow})
+	if _, err := f.reg.Put(t.Context(), nextbest.Change{Kind: nextbest.KindEvaluation, ID: "old", Document: doc, Actor: "somebody"}); err != nil {
+		t.Fatal(err)
+	}
+	if job := f.job("old"); job.State != Running {
+		t.Fatalf("%+v", job)
+	}
+	if w := f.do(Analyst, "DELETE", "/v1/evaluations/old", ""); w.Code != 409 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		stop := f.running()
+		synctest.Wait()
+		stop()
+	})
+	if job := f.job("old"); job.State != Interrupted {
+		t.Errorf("%+v", job)
+	}
+}
+
+func TestVerification(t *testing.T) {
+	f := newFixture(t)
+	synctest.Test(t, func(t *testing.T) {
+		stop := f.running()
+		defer stop()
+		w := f.do(Analyst, "POST", "/v1/verifications", `{"placement":"web"}`)
+		if w.Code != 202 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		synctest.Wait()
+		var job Job
+		decode(t, f.do(Analyst, "GET", w.Header().Get("Location"), ""), &job)
+		if job.State != Done || string(job.Result) != `{"checked":10,"identical":10,"different":[]}` {
+			t.Errorf("%+v %s", job, job.Result)
+		}
+	})
+}

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"nextbest"
+)
+
+// Definitions answers what is defined now and was defined before.
+type Definitions interface {
+	Get(kind nextbest.Kind, id string) (nextbest.Record, bool)
+	Version(kind nextbest.Kind, id string, n uint64) (nextbest.Record, bool)
+	List(kind nextbest.Kind) []nextbest.Record // latest records, without deleted ones
+}
+
+// Trail answers who changed what.
+type Trail interface {
+	History(kind nextbest.Kind, id string) []nextbest.Record
+	Snapshot() (revision uint64, all []nextbest.Record)
+}
+
+// Writer writes one record and returns once this replica has applied it.
+type Writer interface {
+	Put(ctx context.Context, change nextbest.Change) (nextbest.Record, error)
+}
+
+// Registry is where definitions live.
+type Registry interface {
+	Definitions
+	Trail
+	Writer
+}
+
+// Checker says what is wrong with a definition before it is written, seen
+// against everything else that is defined. The record has no revision yet.
+type Checker interface {
+	Check(ctx context.Context, record nextbest.Record) error
+}
+
+// Outcomes takes what followed; it returns when everything is durable. One
+// call of Rewards is all or nothing.
+type Outcomes interface {
+	Impressions(ctx context.Context, impressions []nextbest.Impression) (position uint64, err error)
+	Rewards(ctx context.Context, rewards []nextbest.Reward) (position uint64, err error)
+}
+
+// Pseudonyms turns a customer's identifier into the pseudonym of the log; kind
+// "" is the default kind of identifier.
+type Pseudonyms interface {
+	Pseudonym(kind, id string) (string, error)
+}
+
+// Log reads single rows back.
+type Log interface {
+	// Decision returns the slots of one decision, none when it is not there.
+	Decision(ctx context.Context, id uuid.UUID) ([]nextbest.Decision, error)
+	Unmatched(ctx context.Context, q UnmatchedQuery) ([]UnmatchedReward, error)
+}
+
+// UnmatchedQuery selects rewards that belong to no decision.
+type UnmatchedQuery struct {
+	Kind     string
+	From, To time.Time // From ≤ time < To; zero: open
+	Limit    int
+}
+
+// UnmatchedReward is a reward that belongs to no decision, and why.
+type UnmatchedReward struct {
+	ID         string     `json:"id"`
+	Kind       string     `json:"kind"`
+	Value      float64    `json:"value"`
+	Time       time.Time  `json:"time"`
+	DecisionID *uuid.UUID `json:"decision_id,omitempty" format:"uuid"`
+	Customer   string     `json:"customer,omitempty" doc:"pseudonym"`
+	Why        string     `json:"why,omitempty"`
+}
+
+// Trainer makes a model; the record is the model's.
+type Trainer interface {
+	Train(ctx context.Context, t Training) (nextbest.Record, error)
+}
+
+// Training asks for one model of a policy version.
+type Training struct {
+	Policy    nextbest.Ref
+	Placement string
+	Objective string
+	From, To  time.Time
+	MatureAt  time.Time
+	Split     *nextbest.Split
+	Actor     string
+	Reason    string
+}
+
+// Weights shows what a model has learned.
+type Weights interface {
+	Weights(ctx context.Context, model nextbest.Record) (any, error)
+}
+
+// Evaluator runs an off-policy evaluation; what it returns is kept as JSON.
+type Evaluator interface {
+	Evaluate(ctx context.Context, e Evaluation, progress func(done int64)) (any, error)
+}
+
+// Verifier replays logged decisions.
+type Verifier interface {
+	Verify(ctx context.Context, v Verification, progress func(done int64)) (Verified, error)
+}
+
+// Importer takes rows that somebody else logged; it takes all of them or none.
+type Importer interface {
+	Import(ctx context.Context, m Import) (Imported, error)
+}
+
+// Lifecycle changes the state of experiments and placements.
+type Lifecycle interface {
+	Apply(ctx context.Context, command Command) (nextbest.Record, error)
+}
+
+// Evidence answers how an experiment is doing.
+type Evidence interface {
+	Gates(ctx context.Context, experiment, arm string, model uint64) (any, error)
+	Status(ctx context.Context, experiment string) (any, error)
+}
+
+// Command asks for one change of state.
+type Command struct {
+	Verb   string // start, ramp, promote, stop or rollback
+	ID     string // of the experiment, or of the placement for rollback
+	Arm    string
+	Model  uint64
+	Ramp   float64
+	Actor  string // key's id: whoever promotes must not be the author
+	Reason string
+}
+
+// Console answers what the console shows.
+type Console interface {
+	Overview(ctx context.Context) (any, error)
+}
+
+// Readiness names what the server depends on and how it is.
+type Readiness interface {
+	Ready(ctx context.Context) []Dependency
+}
+
+// Dependency is one thing that has to work before this server is ready.
+type Dependency struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,106 @@
+package decisions
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"nextbest"
+	"nextbest/internal/actions"
+)
+
+// Candidate is a registered policy version with a model, put before logged
+// rows: what it would have done in their place. Actions are worth what they
+// are worth in the catalogue it was made from. It is safe for concurrent use.
+type Candidate struct {
+	name    string
+	arm     *arm
+	c       *Catalogue
+	scratch sync.Pool
+}
+
+// Candidate returns a policy version with a model (0: none, or the untrained
+// prior) for off-policy evaluation.
+func (c *Catalogue) Candidate(policy nextbest.Ref, model uint64) (*Candidate, error) {
+	if policy.Version == 0 {
+		return nil, nextbest.FieldErrorf("policy", "%q must name a version, such as %s@1", policy, policy.ID)
+	}
+	key := armKey{policy, model}
+	a := c.arms[key]
+	if a == nil {
+		var err error
+		if a, err = c.newArm(key); err != nil {
+			return nil, err
+		}
+	}
+	k := &Candidate{name: policy.String(), arm: a, c: c}
+	if model != 0 {
+		k.name += "/" + strconv.FormatUint(model, 10)
+	}
+	k.scratch.New = func() any { return new(candidateScratch) }
+	return k, nil
+}
+
+type candidateScratch struct {
+	replay
+	row               uuid.UUID // whose contexts are decoded
+	context, customer map[string]any
+}
+
+// Name returns policy@version, or policy@version/model.
+func (k *Candidate) Name() string { return k.name }
+
+// NeedsContexts reports whether rows must carry their contexts: policies with
+// rules and policies with a feature schema need them.
+func (k *Candidate) NeedsContexts() bool { return len(k.arm.rules) > 0 || k.arm.features.ID != "" }
+
+// Distribution writes into p the candidate's probability of each action that
+// row had eligible, in the row's order. Where the batch has no contexts, its X
+// is taken for the candidate's own if it is as wide. The error is
+// nextbest.Invalid and names the row's decision.
+func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error {
+	s := k.scratch.Get().(*candidateScratch)
+	defer k.scratch.Put(s)
+	eligible, _ := b.Row(row)
+	s.ask(len(eligible), func(i int) string { return b.Actions[eligible[i]] }, func(name string) *actions.Compiled {
+		return k.c.action(name, k.c.Revision)
+	})
+	fail := func(format string, args ...any) error {
+		return nextbest.Errorf(nextbest.Invalid, "candidate %s on decision %s: %w", k.name, b.Decision[row], nextbest.Errorf(nextbest.Invalid, format, args...))
+	}
+	decoded := b.Contexts != nil && k.NeedsContexts()
+	if decoded {
+		if s.row != b.Decision[row] || s.row == uuid.Nil {
+			var err error
+			if s.context, s.customer, err = readContext(b.Contexts[row]); err != nil {
+				return fail("%w", err)
+			}
+			s.row = b.Decision[row]
+		}
+	} else if len(k.arm.rules) > 0 {
+		return fail("its rules need the rows' contexts, and they were not read")
+	} else {
+		s.row, s.context, s.customer = uuid.UUID{}, nil, nil
+	}
+	s.situate(s.context, s.customer, time.UnixMicro(b.Time[row]))
+	var x []float32
+	switch {
+	case k.arm.schema == nil:
+	case k.arm.features.ID == "" || decoded:
+		var err error
+		if x, err = s.encode(k.arm, s.context); err != nil {
+			return fail("%w", err)
+		}
+	case b.Width == k.arm.schema.Width():
+		x = b.X[row*b.Width : (row+1)*b.Width]
+	default:
+		return fail("its schema %s has %d columns and the rows have %d; read the rows with their contexts", k.arm.features, k.arm.schema.Width(), b.Width)
+	}
+	if err := s.answer(k.arm, x); err != nil {
+		return fail("%w", err)
+	}
+	copy(p, s.p)
+	return nil
+}

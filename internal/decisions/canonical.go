@@ -1,0 +1,165 @@
+package decisions
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"nextbest"
+	"nextbest/internal/rules"
+)
+
+const maxNesting = 16
+
+// canonical writes {"context":…,"customer":…} with sorted keys, the shortest
+// numbers that read back to the same bits, and without the fields that
+// identify the customer, so that equal calls give equal bytes and the bytes
+// give back the very values that were used.
+type canonical struct {
+	buf  []byte
+	keys []string
+	// foreign says that a value was not of a type that encoding/json gives, so
+	// that the values must be read back from buf before they are used.
+	foreign bool
+	fault   *nextbest.Error
+}
+
+func (c *canonical) write(context, customer map[string]any) ([]byte, *nextbest.Error) {
+	c.buf, c.keys, c.foreign, c.fault = c.buf[:0], c.keys[:0], false, nil
+	c.buf = append(c.buf, `{"context":`...)
+	c.object(context, "context", 0, false)
+	c.buf = append(c.buf, `,"customer":`...)
+	c.object(customer, "customer", 0, true)
+	c.buf = append(c.buf, '}')
+	return c.buf, c.fault
+}
+
+func (c *canonical) object(m map[string]any, path string, depth int, identifiers bool) {
+	if depth > maxNesting {
+		c.fail(path, "is nested more than %d deep", maxNesting)
+		return
+	}
+	from := len(c.keys)
+	for k := range m {
+		if !identifiers || !rules.Identifier(k) {
+			c.keys = append(c.keys, k)
+		}
+	}
+	keys := c.keys[from:]
+	slices.Sort(keys)
+	c.buf = append(c.buf, '{')
+	for i, k := range keys {
+		if i > 0 {
+			c.buf = append(c.buf, ',')
+		}
+		if !utf8.ValidString(k) {
+			c.fail(path, "has a field whose name is not valid UTF-8 text")
+		}
+		c.buf = appendString(c.buf, k)
+		c.buf = append(c.buf, ':')
+		c.value(m[k], path, k, depth+1)
+	}
+	c.buf = append(c.buf, '}')
+	c.keys = c.keys[:from]
+}
+
+func (c *canonical) value(v any, path, key string, depth int) {
+	switch v := v.(type) {
+	case nil:
+		c.buf = append(c.buf, "null"...)
+	case bool:
+		c.buf = strconv.AppendBool(c.buf, v)
+	case string:
+		if !utf8.ValidString(v) {
+			c.fail(path+"."+key, "is not valid UTF-8 text")
+			return
+		}
+		c.buf = appendString(c.buf, v)
+	case float64:
+		c.number(v, path, key)
+	case float32:
+		c.foreign = true
+		c.number(float64(v), path, key)
+	case int:
+		c.foreign = true
+		c.number(float64(v), path, key)
+	case int64:
+		c.foreign = true
+		c.number(float64(v), path, key)
+	case json.Number:
+		c.foreign = true
+		f, err := v.Float64()
+		if err != nil {
+			c.fail(path+"."+key, "%q is not a number that a 64-bit float holds", v.String())
+			return
+		}
+		c.number(f, path, key)
+	case map[string]any:
+		c.object(v, path+"."+key, depth, false)
+	case []any:
+		if depth > maxNesting {
+			c.fail(path+"."+key, "is nested more than %d deep", maxNesting)
+			return
+		}
+		c.buf = append(c.buf, '[')
+		for i, e := range v {
+			if i > 0 {
+				c.buf = append(c.buf, ',')
+			}
+			c.value(e, path+"."+key, strconv.Itoa(i), depth+1)
+		}
+		c.buf = append(c.buf, ']')
+	default:
+		c.fail(path+"."+key, "has type %T; use numbers, texts, booleans, lists and objects", v)
+	}
+}
+
+func (c *canonical) number(v float64, path, key string) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		c.fail(path+"."+key, "%v is not a finite number", v)
+		return
+	}
+	c.buf = strconv.AppendFloat(c.buf, v, 'g', -1, 64)
+}
+
+func (c *canonical) fail(path, format string, args ...any) {
+	if c.fault == nil {
+		c.fault = nextbest.FieldErrorf(path, format, args...)
+	}
+}
+
+// appendString writes s as a JSON text, escaping only what JSON requires.
+func appendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		b := s[i]
+		if b >= 0x20 && b != '"' && b != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		if b < 0x20 {
+			dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
+		} else {
+			dst = append(dst, '\\', b)
+		}
+		start = i + 1
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+// readContext decodes what write wrote.
+func readContext(b []byte) (context, customer map[string]any, err error) {
+	var v struct {
+		Context  map[string]any `json:"context"`
+		Customer map[string]any `json:"customer"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, nil, nextbest.Errorf(nextbest.Invalid, "logged context: %w", err)
+	}
+	return v.Context, v.Customer, nil
+}

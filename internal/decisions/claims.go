@@ -1,0 +1,81 @@
+package decisions
+
+import (
+	"context"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"nextbest"
+)
+
+// Claims makes sure that a key is answered once across replicas: whoever
+// creates the key's claim first has the answer. Claims are kept for ClaimKept.
+type Claims interface {
+	Claim(ctx context.Context, key string, value []byte) (existing []byte, won bool, err error)
+}
+
+// ClaimKept is how long a key remembers its answer.
+const ClaimKept = 25 * time.Hour
+
+// A claim's value is the whole record of the decision. It is claimed before
+// the record is journaled, so that whoever comes second, on any replica, while
+// the first is in flight or after it was lost, can make the same record durable
+// (recording it twice changes nothing) and give the same answer.
+var claimEncoding, claimDecoding = func() (cbor.EncMode, cbor.DecMode) {
+	options := cbor.CanonicalEncOptions()
+	options.Time = cbor.TimeRFC3339Nano
+	enc, err := options.EncMode()
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	dec, err := cbor.DecOptions{}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return enc, dec
+}()
+
+// claim tries to make d its key's answer. When it did not win it returns the
+// decision that is.
+func (p *Pipeline) claim(ctx context.Context, d *nextbest.Decision) (first *nextbest.Decision, won bool, err error) {
+	value, err := claimEncoding.Marshal(d)
+	if err != nil {
+		return nil, false, nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", d.ID, err)
+	}
+	existing, won, err := p.o.Claims.Claim(ctx, d.Key, value)
+	if err != nil {
+		return nil, false, unavailable("the store of idempotency keys", err)
+	}
+	if !won {
+		first = &nextbest.Decision{}
+		if err := claimDecoding.Unmarshal(existing, first); err != nil {
+			return nil, false, nextbest.Errorf(nextbest.Internal, "the first answer of the key cannot be read: %w", err)
+		}
+		first.Time = first.Time.UTC()
+		return first, false, nil
+	}
+	if p.o.ClaimsSince == nil || d.Time.Sub(p.o.ClaimsSince()) > ClaimKept {
+		return nil, true, nil
+	}
+	// The key may have been claimed before the claims were lost.
+	logged, ok, err := p.o.Log.ByKey(ctx, d.Key)
+	if err != nil {
+		return nil, false, unavailable("the log, asked whether the key was used before,", err)
+	}
+	if ok && logged.ID != d.ID && d.Time.Sub(logged.Time) < ClaimKept {
+		return &logged, false, nil
+	}
+	return nil, true, nil
+}
+
+// repeat answers a call whose key has the answer first.
+func (p *Pipeline) repeat(ctx context.Context, first *nextbest.Decision, body string) (Answer, error) {
+	if first.Body != body {
+		return Answer{}, nextbest.Errorf(nextbest.Conflict, "Idempotency-Key %q was used for another call, answered by decision %s; use a new key for a new call", first.Key, first.ID)
+	}
+	if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*first}); err != nil {
+		return Answer{}, unavailable("the journal", err)
+	}
+	return answer(first, true, true), nil
+}

@@ -1,0 +1,283 @@
+package decisions
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"nextbest"
+)
+
+// Impressions records impressions; it returns when they are durable.
+type Impressions interface {
+	Impressions(ctx context.Context, impressions []nextbest.Impression) (position uint64, err error)
+}
+
+// A decision reaches the log within this time, or the log is behind. An
+// impression of a younger decision that is not there yet is taken on trust and
+// tried again.
+const (
+	logLag       = 5 * time.Minute
+	retryEvery   = time.Second
+	giveUpAfter  = time.Hour
+	futureAtMost = time.Minute
+)
+
+// Impression records what became of a decision and brings the contact history
+// up to date: shown and delivered confirm the contact, bounced and not_shown
+// release it, overridden makes it one of the action that was taken instead.
+// Errors: nextbest.Invalid naming the field, NotFound for a decision that the
+// log does not have, Unavailable when an engine is away.
+func (p *Pipeline) Impression(ctx context.Context, i nextbest.Impression) error {
+	c := p.o.Catalogue()
+	now := p.o.Clock().UTC()
+	if i.Slot == 0 {
+		i.Slot = 1
+	}
+	if i.Time.IsZero() {
+		i.Time = now
+	}
+	i.Time = i.Time.UTC().Truncate(time.Microsecond)
+	if err := checkImpression(c, &i, now); err != nil {
+		return err
+	}
+	if p.o.Impressions == nil {
+		return nextbest.Errorf(nextbest.Internal, "this pipeline was made without a journal of impressions")
+	}
+	made, known, err := p.lookUp(ctx, i.DecisionID, i.Slot)
+	young := now.Sub(MintedAt(i.DecisionID)) < logLag
+	if !known && !young {
+		if err != nil {
+			return unavailable("the log", err)
+		}
+		return nextbest.Errorf(nextbest.NotFound, "decision %s, slot %d, is not in the log", i.DecisionID, i.Slot)
+	}
+	if _, err := p.o.Impressions.Impressions(ctx, []nextbest.Impression{i}); err != nil {
+		return unavailable("the journal", err)
+	}
+	if !known {
+		return p.postpone(i)
+	}
+	if err := p.updateContact(ctx, &made, &i); err != nil {
+		p.o.Logger.Warn("an impression is recorded, and the contact history comes later", "decision", i.DecisionID, "error", err)
+		return p.postpone(i)
+	}
+	return nil
+}
+
+func checkImpression(c *Catalogue, i *nextbest.Impression, now time.Time) error {
+	var p nextbest.Problems
+	if i.DecisionID.Version() != 7 {
+		p.Add("decision_id", "%s is not a decision's id", i.DecisionID)
+	} else if MintedAt(i.DecisionID).After(now.Add(futureAtMost)) {
+		p.Add("decision_id", "%s is of the future: no decision has it", i.DecisionID)
+	} else if i.Time.Before(MintedAt(i.DecisionID).Add(-futureAtMost)) {
+		p.Add("time", "%s is before the decision", i.Time.Format(time.RFC3339))
+	}
+	if i.Slot != 1 {
+		p.Add("slot", "%d: decisions have one slot, 1", i.Slot)
+	}
+	if i.Time.After(now.Add(futureAtMost)) {
+		p.Add("time", "%s is in the future", i.Time.Format(time.RFC3339))
+	}
+	switch _, exists := c.groups[i.Action]; {
+	case !i.Status.Valid():
+		p.Add("status", "%q must be shown, delivered, bounced, not_shown or overridden", i.Status)
+	case i.Status == nextbest.Overridden && !exists:
+		p.Add("action", "%q is not an action; overridden needs the action that was taken instead", i.Action)
+	case i.Status != nextbest.Overridden && i.Action != "":
+		p.Add("action", "only overridden names an action")
+	}
+	return p.Err("the impression")
+}
+
+// made is what an impression must know of its decision.
+type made struct {
+	id       uuid.UUID
+	slot     uint8
+	customer string
+	action   string
+	channel  string
+	time     time.Time
+	tracked  bool // contacts at its placement are in the history
+}
+
+func (p *Pipeline) lookUp(ctx context.Context, id uuid.UUID, slot uint8) (made, bool, error) {
+	if m, ok := p.recent.get(id); ok {
+		return m, true, nil
+	}
+	d, ok, err := p.o.Log.ByID(ctx, id, slot)
+	if err != nil || !ok {
+		return made{}, false, err
+	}
+	r, _ := nextbest.ParseRef(d.Placement)
+	pl := p.o.Catalogue().placements[r.ID]
+	return madeOf(&d, pl != nil && pl.tracked), true, nil
+}
+
+func madeOf(d *nextbest.Decision, tracked bool) made {
+	return made{id: d.ID, slot: d.Slot, customer: d.Customer, action: d.Action, channel: d.Channel, time: d.Time, tracked: tracked}
+}
+
+// updateContact applies an impression to the customer's contact history.
+func (p *Pipeline) updateContact(ctx context.Context, m *made, i *nextbest.Impression) error {
+	if !m.tracked {
+		return nil
+	}
+	c := p.o.Catalogue()
+	return p.change(ctx, c, m.customer, func(contacts []nextbest.Contact) ([]nextbest.Contact, bool) {
+		at := find(contacts, m.id, m.slot)
+		k := nextbest.Contact{DecisionID: m.id, Slot: m.slot, Action: m.action, Group: c.groups[m.action], Channel: m.channel, Time: m.time, Status: nextbest.Contacted}
+		happened := i.Status == nextbest.Shown || i.Status == nextbest.Delivered
+		if i.Status == nextbest.Overridden {
+			k.Action, k.Group = i.Action, c.groups[i.Action]
+			happened = true
+		}
+		happened = happened && k.Action != nextbest.DoNothing
+		switch {
+		case happened && at >= 0:
+			contacts[at] = k
+		case happened:
+			contacts = append(contacts, k)
+		case at >= 0:
+			contacts = slices.Delete(contacts, at, at+1)
+		default:
+			return contacts, false
+		}
+		return contacts, true
+	})
+}
+
+// release takes back the reservation of a decision that is not given out.
+func (p *Pipeline) release(ctx context.Context, d *nextbest.Decision) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	err := p.change(ctx, p.o.Catalogue(), d.Customer, func(contacts []nextbest.Contact) ([]nextbest.Contact, bool) {
+		at := find(contacts, d.ID, d.Slot)
+		if at < 0 {
+			return contacts, false
+		}
+		return slices.Delete(contacts, at, at+1), true
+	})
+	if err != nil {
+		p.o.Logger.Warn("the reservation of an unused decision stays until it expires", "decision", d.ID, "error", err)
+	}
+}
+
+// change applies f to a customer's history by compare-and-set, unless f says
+// that nothing changed.
+func (p *Pipeline) change(ctx context.Context, c *Catalogue, customer string, f func([]nextbest.Contact) (changed []nextbest.Contact, different bool)) error {
+	turn := p.turns.of(customer)
+	turn.Lock()
+	defer turn.Unlock()
+	for range p.o.Tries {
+		value, revision, err := p.o.Contacts.Get(ctx, customer)
+		if err != nil {
+			return unavailable("the contact history", err)
+		}
+		contacts, err := readContacts(nil, value, c.names)
+		if err != nil {
+			return err
+		}
+		contacts, different := f(contacts)
+		if !different {
+			return nil
+		}
+		contacts = trim(contacts, p.o.Clock().UTC(), c.window)
+		if _, ok, err := p.o.Contacts.CompareAndSet(ctx, customer, appendContacts(nil, contacts), revision); err != nil {
+			return unavailable("the contact history", err)
+		} else if ok {
+			return nil
+		}
+		p.conflicts.Add(1)
+	}
+	return nextbest.Errorf(nextbest.Unavailable, "the customer's contact history changed %d times meanwhile; try again", p.o.Tries)
+}
+
+// pendingImpression waits until its decision is in the log.
+type pendingImpression struct {
+	impression nextbest.Impression
+	since      time.Time
+}
+
+func (p *Pipeline) postpone(i nextbest.Impression) error {
+	select {
+	case p.pending <- pendingImpression{i, p.o.Clock()}:
+		return nil
+	default:
+		return nextbest.Errorf(nextbest.Unavailable, "too many impressions wait for their decisions to reach the log; report it again")
+	}
+}
+
+// Run applies impressions that came before their decision was in the log. It
+// blocks until ctx ends. What is pending then is found again when the contact
+// history is rebuilt from the log.
+func (p *Pipeline) Run(ctx context.Context) error {
+	tick := time.NewTicker(retryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for range len(p.pending) {
+			p.retry(ctx, <-p.pending)
+		}
+	}
+}
+
+func (p *Pipeline) retry(ctx context.Context, w pendingImpression) {
+	m, known, err := p.lookUp(ctx, w.impression.DecisionID, w.impression.Slot)
+	if known {
+		err = p.updateContact(ctx, &m, &w.impression)
+	}
+	if known && err == nil {
+		return
+	}
+	if p.o.Clock().Sub(w.since) > giveUpAfter {
+		p.o.Logger.Warn("an impression's decision never reached the log", "decision", w.impression.DecisionID, "error", err)
+		return
+	}
+	select {
+	case p.pending <- w:
+	default:
+		p.o.Logger.Warn("an impression was dropped from the contact history: too many wait", "decision", w.impression.DecisionID)
+	}
+}
+
+// recent remembers the newest decisions, in a ring.
+type recent struct {
+	sync.Mutex
+	ring []made
+	next int
+	at   map[uuid.UUID]int
+}
+
+func newRecent(most int) *recent {
+	return &recent{ring: make([]made, most), at: make(map[uuid.UUID]int)}
+}
+
+func (r *recent) put(d *nextbest.Decision, tracked bool) {
+	r.Lock()
+	defer r.Unlock()
+	if old := r.ring[r.next]; old.id != (uuid.UUID{}) {
+		delete(r.at, old.id)
+	}
+	r.ring[r.next] = madeOf(d, tracked)
+	r.at[d.ID] = r.next
+	r.next = (r.next + 1) % len(r.ring)
+}
+
+func (r *recent) get(id uuid.UUID) (made, bool) {
+	r.Lock()
+	defer r.Unlock()
+	i, ok := r.at[id]
+	if !ok {
+		return made{}, false
+	}
+	return r.ring[i], true
+}

@@ -1,0 +1,68 @@
+package embedded
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// folderLock is the file in a data folder that the owning program locks; it
+// holds the owner's process id.
+const folderLock = "nextbest.lock"
+
+// Folder is a data folder that this program owns until Close.
+type Folder struct {
+	dir  string
+	lock *flock.Flock
+}
+
+// LockFolder creates dir (mode 0700) where it is missing and takes it for this
+// program alone. Two embedded NATS servers would open one folder without an
+// error and destroy each other's streams, so this comes before either engine.
+// The kernel drops the lock when the program ends, however it ends.
+func LockFolder(dir string) (*Folder, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %q: %w", dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be created: %w; name another with --data", dir, err)
+	}
+	path := filepath.Join(dir, folderLock)
+	lock := flock.New(path)
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be locked: %w; check that this user may write there", dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("data folder %s is in use by another nextbest%s; stop that one, talk to it through its address, or name another folder with --data", dir, holder(path))
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	return &Folder{dir: dir, lock: lock}, nil
+}
+
+// Dir returns the absolute path of the folder.
+func (f *Folder) Dir() string { return f.dir }
+
+// Close gives the folder back. Both engines must have been closed before.
+func (f *Folder) Close() error { return f.lock.Close() }
+
+// holder returns " (process 123)" where the lock file names its owner.
+func holder(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", pid)
+}

@@ -1,0 +1,176 @@
+package learning
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"nextbest"
+)
+
+// Model is the document of kind models: one model of a policy version, where
+// its parameters are and what they were learned from.
+type Model struct {
+	Number    uint64       `json:"-"` // the record's version
+	Policy    nextbest.Ref `json:"policy"`
+	Hash      string       `json:"hash"` // of the content, its name in the blob store
+	Placement string       `json:"placement"`
+	Objective string       `json:"objective"` // id@version
+	Trained   Trained      `json:"trained"`
+	// Base is the model whose rows were learned before these; 0: none.
+	Base uint64 `json:"base"`
+}
+
+// Trained says which rows of a placement a model was learned from: decisions
+// with From ≤ time < To whose window had closed at MatureAt (W), as the log was
+// at journal position Upto (P), of the customers in Split, without rows set
+// aside.
+type Trained struct {
+	From     time.Time       `json:"from,omitzero"`
+	To       time.Time       `json:"to"`
+	MatureAt time.Time       `json:"mature_at"`
+	Upto     uint64          `json:"upto"`
+	Split    *nextbest.Split `json:"split"`
+	Rows     int64           `json:"rows"`
+}
+
+// Range is what one model, or one of those it continues, was learned from.
+type Range struct {
+	Placement string
+	Model     uint64
+	Trained
+}
+
+// Current is the document of kind current: the model that learning: online
+// serves for a policy version.
+type Current struct {
+	Model uint64 `json:"model"`
+}
+
+// ID returns the id under which a policy version's models and its current
+// model are kept: policy.version, such as lints.3.
+func ID(policy nextbest.Ref) string {
+	return policy.ID + "." + strconv.FormatUint(policy.Version, 10)
+}
+
+// ParseModel decodes a record of kind models.
+func ParseModel(rec nextbest.Record) (Model, error) {
+	var m Model
+	if err := decode(rec.Document, &m); err != nil {
+		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s: %w", rec.Version, rec.ID, err)
+	}
+	m.Number = rec.Version
+	switch {
+	case m.Policy.Version == 0 || ID(m.Policy) != rec.ID:
+		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s names the policy %q", rec.Version, rec.ID, m.Policy)
+	case m.Hash == "":
+		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s has no hash, so its parameters cannot be found", rec.Version, rec.ID)
+	case m.Base >= max(1, rec.Version):
+		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s cannot continue model %d", rec.Version, rec.ID, m.Base)
+	case m.Trained.Split != nil && !validSplit(m.Trained.Split):
+		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s: the split must have 0 ≤ from < to ≤ 1", rec.Version, rec.ID)
+	}
+	return m, nil
+}
+
+func parseCurrent(rec nextbest.Record) (Current, error) {
+	var c Current
+	if err := decode(rec.Document, &c); err != nil {
+		return Current{}, nextbest.Errorf(nextbest.Invalid, "current model of %s: %w", rec.ID, err)
+	}
+	return c, nil
+}
+
+// decode decodes exactly one JSON value and refuses unknown fields.
+func decode(document []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(document))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON value")
+	}
+	return nil
+}
+
+func validSplit(s *nextbest.Split) bool {
+	return s.From >= 0 && s.From < s.To && s.To <= 1 && !math.IsNaN(s.From) && !math.IsNaN(s.To)
+}
+
+// Lineage returns a model and those it continues, itself last.
+func Lineage(defs Definitions, policy nextbest.Ref, number uint64) ([]Model, error) {
+	var models []Model
+	for number != 0 {
+		rec, ok := defs.Version(nextbest.KindModel, ID(policy), number)
+		if !ok || rec.Deleted {
+			return nil, nextbest.Errorf(nextbest.NotFound, "policy %s has no model %d", policy, number)
+		}
+		m, err := ParseModel(rec)
+		if err != nil {
+			return nil, err
+		}
+		models = append([]Model{m}, models...)
+		number = m.Base
+	}
+	return models, nil
+}
+
+// Ranges returns everything a model was learned from, itself and those it
+// continues, so that an evaluation can tell which rows it may use.
+func Ranges(defs Definitions, policy nextbest.Ref, number uint64) ([]Range, error) {
+	models, err := Lineage(defs, policy, number)
+	if err != nil {
+		return nil, err
+	}
+	ranges := make([]Range, len(models))
+	for i, m := range models {
+		ranges[i] = Range{Placement: m.Placement, Model: m.Number, Trained: m.Trained}
+	}
+	return ranges, nil
+}
+
+// Overlaps reports whether a query may select a row that the range was learned
+// from. Set-aside rows are never learned from, whatever it says.
+func (r Range) Overlaps(q nextbest.Query) bool {
+	return placementID(r.Placement) == placementID(q.Placement) &&
+		(q.To.IsZero() || r.From.Before(q.To)) &&
+		(r.To.IsZero() || q.From.Before(r.To)) &&
+		overlap(r.Split, q.Split)
+}
+
+// Splits returns the splits of customers that may share rows with the query,
+// every customer being the split [0, 1).
+func Splits(ranges []Range, q nextbest.Query) []nextbest.Split {
+	var out []nextbest.Split
+	for _, r := range ranges {
+		switch {
+		case !r.Overlaps(q):
+		case r.Split == nil:
+			out = append(out, nextbest.Split{To: 1})
+		default:
+			out = append(out, *r.Split)
+		}
+	}
+	return out
+}
+
+// overlap reports whether two splits may share a customer: different salts
+// always may, for they are independent.
+func overlap(a, b *nextbest.Split) bool {
+	if a == nil || b == nil || a.Salt != b.Salt {
+		return true
+	}
+	return a.From < b.To && b.From < a.To
+}
+
+// placementID drops the version: versions of one placement share its rows.
+func placementID(ref string) string {
+	id, _, _ := strings.Cut(ref, "@")
+	return id
+}

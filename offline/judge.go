@@ -1,0 +1,176 @@
+package offline
+
+import (
+	"fmt"
+	"math"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// judge turns tallies into results.
+type judge struct {
+	req       *Request
+	s         *study
+	g         ranges
+	report    *Report
+	q         span // predictions
+	maxWeight float64
+	declared  bool // a largest weight
+	general   []estimators.Refusal
+}
+
+func newJudge(req *Request, s *study, l *lane, g ranges, r *Report) *judge {
+	j := &judge{req: req, s: s, g: g, report: r, q: l.predicted}
+	if j.q.low > j.q.high {
+		j.q = span{g.rewardMin, g.rewardMax}
+	}
+	j.maxWeight, j.declared = maxWeight(req, s)
+	j.general = j.refusals()
+	return j
+}
+
+// refusals are those that concern the log, whatever the candidate.
+func (j *judge) refusals() (out []estimators.Refusal) {
+	s := j.s
+	add := func(code, cure, format string, args ...any) {
+		out = append(out, estimators.Refusal{Code: code, Message: fmt.Sprintf(format, args...), Cure: cure})
+	}
+	if s.missing > 0 {
+		add(estimators.RefusedPropensity,
+			"import the probability with which each action was taken, or say how the rows were randomised; probabilities cannot be guessed afterwards",
+			"%d of %d rows have no propensity", s.missing, s.rows)
+	}
+	if s.immature > 0 {
+		add(estimators.RefusedImmature, fmt.Sprintf("end the range at least %s before now", j.req.Query.Objective.Window),
+			"%d rows are younger than the objective's window of %s: their rewards are still coming", s.immature, j.req.Query.Objective.Window)
+	}
+	if j.report.Log.CalibrationFailed {
+		c := j.report.Cells[0]
+		add(estimators.RefusedCalibration, "find out what filtered or redrew actions after the probabilities were logged, and evaluate rows logged since",
+			"%s was taken %.0f times where its logged probabilities (%.1f to %.1f) say %.0f (z %.1f)", c.Action, c.Taken, c.From, c.To, c.Expected, c.Z)
+	}
+	return out
+}
+
+// exploration refuses a log that never varied, and says what would have to be
+// logged instead.
+func (j *judge) exploration(off float64) (estimators.Refusal, bool) {
+	s := j.s
+	if s.rows == 0 || s.certain < s.rows-s.missing || s.missing == s.rows {
+		return estimators.Refusal{}, false
+	}
+	// A candidate that disagrees on δ of the rows has E[w²] ≈ (1−δ)/(1−ε) + δK/ε.
+	const ε = 0.05
+	k := max(float64(s.eligible)/float64(s.rows), 2)
+	δ := min(max(off, 0.1), 1)
+	squares := (1-δ)/(1-ε+ε/k) + δ*k/ε
+	need := j.req.Limits.ESS * squares
+	matched := (1-δ)*(1-ε+ε/k) + δ*ε/k
+	if rate := float64(s.matched) / float64(s.rows); rate > 0 {
+		need = max(need, j.req.Limits.Conversions/(rate*matched))
+	}
+	cure := fmt.Sprintf("turn on exploration: ε ≥ %.2f uniform over the eligible actions for at least %s decisions", ε, thousands(roundUp(need)))
+	if days := float64(s.last-s.first) / 86400e6; days >= 0.5 {
+		perDay := float64(s.rows) / days
+		cure += fmt.Sprintf(" (about %.0f days of this traffic)", math.Ceil(need/perDay))
+	}
+	return estimators.Refusal{Code: estimators.RefusedDeterministic,
+		Message: "every action was certain: rules alone made this log, so it holds nothing about any other choice", Cure: cure}, true
+}
+
+// roundUp keeps two leading digits, rounded up.
+func roundUp(v float64) float64 {
+	unit := math.Pow(10, max(math.Floor(math.Log10(max(v, 1)))-1, 0))
+	return math.Ceil(v/unit) * unit
+}
+
+func thousands(v float64) string {
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func (j *judge) result(name string, t *tally) Result {
+	d := t.weigh.Estimate()
+	r := Result{Name: name, Diagnostics: d, Refusals: []estimators.Refusal{}, Warnings: []string{}}
+	if d.Rows == 0 && j.s.missing > 0 {
+		r.Refusals = append(r.Refusals, j.general...)
+		return r
+	}
+	if d.Rows == 0 {
+		r.Refusals = estimators.Judge(d, j.req.Limits)
+		if name == nameBestFixed && j.s.rows > 0 {
+			r.Refusals[0].Message = fmt.Sprintf("no action was taken on %d rows, too few to choose the best one by", fewestRows)
+			r.Refusals[0].Cure = "log for longer"
+		}
+		return r
+	}
+	if name == nextbest.DoNothing && d.OffSupport == 1 && j.report.missingAction(name) {
+		r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedOffSupport,
+			Message: "doing nothing was never an eligible action here", Cure: "let the placement list do-nothing among its actions"})
+		return r
+	}
+	r.Refusals = append(r.Refusals, j.general...)
+	certain, deterministic := j.exploration(d.OffSupport)
+	if t.isLogged {
+		// What ran needs no propensities: only too few or unfinished rewards spoil it.
+		r.Refusals = keep(append(r.Refusals, estimators.Judge(d, j.req.Limits)...), estimators.RefusedImmature, estimators.RefusedESS, estimators.RefusedConversions, estimators.RefusedShare)
+	} else {
+		if deterministic {
+			r.Refusals = append([]estimators.Refusal{certain}, r.Refusals...)
+		}
+		if j.s.trained > 0 && j.isCandidate(name) {
+			r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedTraining,
+				Message: fmt.Sprintf("%d of %d rows were used to train or tune the candidates", j.s.trained, j.s.rows),
+				Cure:    "evaluate on other customers (a split) or later decisions than those trained on"})
+		}
+		r.Refusals = append(r.Refusals, estimators.Judge(d, j.req.Limits)...)
+		if j.declared && d.MaxWeight > j.maxWeight*(1+1e-6) {
+			r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedFloor,
+				Message: fmt.Sprintf("a weight of %.4g is above the largest that is declared possible, %.4g", d.MaxWeight, j.maxWeight),
+				Cure:    "correct the declared floor (or max_weight): some propensities lie below it"})
+		}
+		if z := math.Abs(d.WeightZ); z > 3 && z <= j.req.Limits.WeightZ {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the weights average to %.4f, %.1f standard errors from 1", d.MeanWeight, d.WeightZ))
+		}
+	}
+	if t.drift != nil {
+		r.Warnings = append(r.Warnings, t.drift.warnings()...)
+	}
+	j.figures(&r, t, d.OffSupport > j.req.Limits.OffSupport || deterministic)
+	return r
+}
+
+func keep(rs []estimators.Refusal, codes ...string) []estimators.Refusal {
+	out := []estimators.Refusal{}
+	for _, r := range rs {
+		for _, c := range codes {
+			if r.Code == c {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+func (j *judge) isCandidate(name string) bool {
+	for _, c := range j.req.Candidates {
+		if c.Name() == name {
+			return true
+		}
+	}
+	return false
+}
+
+// missingAction reports whether no row had the action.
+func (r *Report) missingAction(name string) bool {
+	for _, a := range r.Log.Actions {
+		if a == name {
+			return false
+		}
+	}
+	return true
+}

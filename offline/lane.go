@@ -1,0 +1,180 @@
+package offline
+
+import (
+	"math"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// lane evaluates every policy over the customers of one lane: the second pass.
+type lane struct {
+	ranges     ranges
+	model      *rewardModel
+	best       []int32 // best fixed action by fold
+	nothing    int32
+	support    float64 // propensities below are off support
+	candidates []Candidate
+
+	tallies []*tally // candidates, then logged, best fixed, do nothing
+	logged  *tally
+	fixed   *tally
+	idle    *tally
+
+	inCustomer bool
+	chosen     bool // a best fixed action was chosen for the current customer's fold
+	rows       int64
+	predicted  span // q over eligible actions
+
+	x         []float64 // scratch: features
+	q         []float64 // scratch: predictions of the eligible actions
+	p         []float64 // scratch: a candidate's distribution
+	supported []bool    // scratch
+}
+
+func newLane(candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, support float64) *lane {
+	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: support, candidates: candidates,
+		predicted: emptySpan(), x: make([]float64, m.width)}
+	for range len(candidates) + 3 {
+		l.tallies = append(l.tallies, newTally(g))
+	}
+	n := len(candidates)
+	for _, t := range l.tallies[:n] {
+		t.drift = &drift{}
+	}
+	l.logged, l.fixed, l.idle = l.tallies[n], l.tallies[n+1], l.tallies[n+2]
+	l.logged.isLogged, l.logged.compareFixed, l.fixed.compareFixed = true, false, false
+	return l
+}
+
+func (l *lane) closeCustomer() {
+	if !l.inCustomer {
+		return
+	}
+	fixed := l.fixed.customer
+	for _, t := range l.tallies {
+		if t != l.fixed || l.chosen {
+			t.close(&fixed, l.chosen, &l.ranges)
+		}
+		t.customer = estimators.Customer{}
+	}
+	l.inCustomer = false
+}
+
+// row takes one row whose propensity is known.
+func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
+	l.inCustomer = true
+	l.rows++
+	eligible, probabilities := b.Row(i)
+	n := len(eligible)
+	l.grow(n)
+	q, p, supported := l.q[:n], l.p[:n], l.supported[:n]
+	for k, v := range b.X[i*b.Width : (i+1)*b.Width] {
+		l.x[k] = float64(v)
+	}
+	chosen, propensity := b.Chosen[i], b.Propensity[i]
+
+	// An action is supported when a declared floor covers it or the serving
+	// policy gave it a chance. Where arms were mixed the serving policy's own
+	// probabilities do not decide: the action may have come from another arm.
+	known := len(probabilities) == n && !math.IsNaN(probabilities[0])
+	mixed := known && math.Abs(probabilities[chosen]-propensity) > 1e-12
+	free := b.Floor[i] >= l.support || mixed || !known
+	best, nothing := -1, -1
+	target := l.best[fold]
+	l.chosen = target >= 0
+	for k, e := range eligible {
+		a := local[e]
+		q[k] = l.model.predict(fold, a, l.x)
+		l.predicted.see(q[k])
+		supported[k] = free || probabilities[k] >= l.support
+		if a == target {
+			best = k
+		}
+		if a == l.nothing {
+			nothing = k
+		}
+	}
+	supported[chosen] = propensity >= l.support
+	if best < 0 {
+		best = nothing
+	}
+
+	row := estimators.Row{Reward: b.Reward[i], Q: q[chosen], Matched: b.Matched[i]}
+	for c, candidate := range l.candidates {
+		if err := candidate.Distribution(p, b, i); err != nil {
+			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
+		}
+		var total, mass, value float64
+		for k, π := range p {
+			if !(π >= 0) {
+				return rowErrorf(b, i, "candidate %s gives %s the probability %v", candidate.Name(), b.Actions[eligible[k]], π)
+			}
+			total += π
+			value += π * q[k]
+			if supported[k] {
+				mass += π
+			}
+		}
+		if !(math.Abs(total-1) <= 1e-6) {
+			return rowErrorf(b, i, "candidate %s gives probabilities that sum to %v", candidate.Name(), total)
+		}
+		if math.Abs(total-mass) < 1e-9 {
+			mass = 1 // rounding is not missing support
+		}
+		row.Weight = 0
+		if supported[chosen] {
+			row.Weight = p[chosen] / propensity
+		}
+		row.Support, row.QPolicy = mass, value
+		t := l.tallies[c]
+		t.customer.Add(&row)
+		t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
+	}
+
+	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
+	l.single(l.idle, &row, nothing, chosen, propensity, q, supported)
+
+	row.Weight, row.Support, row.QPolicy = 1, 1, q[chosen]
+	if known {
+		row.QPolicy = 0
+		for k, μ := range probabilities {
+			row.QPolicy += μ * q[k]
+		}
+	}
+	c := &l.logged.customer
+	c.Add(&row)
+	// What ran earned its rewards: its DR is their mean, without a model.
+	c.Correction += row.Q - row.QPolicy
+	return nil
+}
+
+// single adds a row to a policy that takes one action for certain; without the
+// action its whole mass is off support.
+func (l *lane) single(t *tally, row *estimators.Row, k, chosen int, propensity float64, q []float64, supported []bool) {
+	row.Weight, row.Support, row.QPolicy = 0, 0, 0
+	if k >= 0 {
+		row.QPolicy = q[k]
+		if supported[k] {
+			row.Support = 1
+			if k == chosen {
+				row.Weight = 1 / propensity
+			}
+		}
+	}
+	t.customer.Add(row)
+}
+
+func (l *lane) grow(n int) {
+	if n > len(l.q) {
+		l.q, l.p, l.supported = make([]float64, n), make([]float64, n), make([]bool, n)
+	}
+}
+
+func (l *lane) merge(o *lane) {
+	for i, t := range l.tallies {
+		t.merge(o.tallies[i])
+	}
+	l.rows += o.rows
+	l.predicted.merge(o.predicted)
+}

@@ -1,0 +1,264 @@
+package offline
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+	"time"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// Version names the method; it changes whenever the same request could give
+// other numbers.
+const Version = "offline/1"
+
+// Report is the result of one run.
+type Report struct {
+	Version   string        `json:"version"`
+	Query     QueryRecord   `json:"query"`
+	Seed      uint64        `json:"seed"`
+	Folds     int           `json:"folds"`
+	FoldRule  string        `json:"fold_rule"`
+	Level     float64       `json:"level"`
+	Delta     float64       `json:"delta"`
+	Log       LogSummary    `json:"log"`
+	BestFixed []string      `json:"best_fixed"` // chosen for each fold from the folds before it; "" where none could be
+	Cells     []Calibration `json:"calibration"`
+	Results   []Result      `json:"results"` // candidates in the order asked for, then the baselines
+	Warnings  []string      `json:"warnings"`
+	// Assumption is what every number here takes for granted.
+	Assumption string  `json:"assumption"`
+	Seconds    float64 `json:"seconds"`
+}
+
+// QueryRecord is the query as it was run.
+type QueryRecord struct {
+	Placement    string             `json:"placement"`
+	Source       string             `json:"source,omitempty"`
+	From         time.Time          `json:"from,omitzero"`
+	To           time.Time          `json:"to,omitzero"`
+	MatureAt     time.Time          `json:"mature_at"`
+	Upto         uint64             `json:"upto,omitempty"`
+	Objective    nextbest.Objective `json:"objective"`
+	Split        *nextbest.Split    `json:"split,omitempty"`
+	Experiment   string             `json:"experiment,omitempty"`
+	Arms         []string           `json:"arms,omitempty"`
+	SkipSetAside bool               `json:"skip_set_aside,omitempty"`
+	Training     []nextbest.Split   `json:"training,omitempty"`
+	TrainedOn    []Period           `json:"trained_on,omitempty"`
+	Ridge        float64            `json:"ridge"`
+	MinSupport   float64            `json:"min_support"`
+}
+
+// LogSummary says what was read.
+type LogSummary struct {
+	Rows               int64     `json:"rows"`
+	Customers          int64     `json:"customers"`
+	Conversions        int64     `json:"conversions"` // rows with a reward that counts
+	First              time.Time `json:"first,omitzero"`
+	Last               time.Time `json:"last,omitzero"`
+	Actions            []string  `json:"actions"`
+	Policies           []Share   `json:"policies"`
+	Features           int       `json:"features"`
+	Certain            int64     `json:"certain"` // rows whose action had probability 1 among several
+	Unknown            int64     `json:"unknown_probabilities"`
+	MissingPropensity  int64     `json:"missing_propensity"`
+	Immature           int64     `json:"immature"`
+	Trained            int64     `json:"trained"`
+	MeanReward         float64   `json:"mean_reward"`
+	RewardMin          float64   `json:"reward_min"`
+	RewardMax          float64   `json:"reward_max"`
+	RewardRange        string    `json:"reward_range"`         // declared, binary or sample
+	MaxWeight          float64   `json:"max_weight,omitempty"` // declared; absent when nothing was
+	Adaptive           bool      `json:"adaptive"`
+	CalibrationFailed  bool      `json:"calibration_failed"`
+	CalibrationChecked int       `json:"calibration_checked"`
+}
+
+// Share is a policy version's rows.
+type Share struct {
+	Policy string `json:"policy"`
+	Rows   int64  `json:"rows"`
+}
+
+// Calibration is one judged cell of the propensity check.
+type Calibration struct {
+	Action   string  `json:"action"`
+	From     float64 `json:"from"` // of the logged probability
+	To       float64 `json:"to"`
+	Taken    float64 `json:"taken"`
+	Expected float64 `json:"expected"`
+	Z        float64 `json:"z"` // ±1e9 where a certain action was not taken
+	Failed   bool    `json:"failed"`
+}
+
+// Figure is a value with its interval and how that was made.
+type Figure struct {
+	Value  float64 `json:"value"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+	Method string  `json:"method"` // empirical_likelihood, betting, normal, manski
+}
+
+// Gate is what a promotion reads: a one-sided lower bound by betting of the
+// candidate's value minus that of what ran.
+type Gate struct {
+	Lower     float64 `json:"lower"`
+	Delta     float64 `json:"delta"` // after sharing among the candidates
+	RewardMin float64 `json:"reward_min"`
+	RewardMax float64 `json:"reward_max"`
+	// Declared is false when the reward range was the sample's own: the bound
+	// then says nothing about larger rewards than were seen.
+	Declared bool `json:"declared"`
+	Passed   bool `json:"passed"` // lower > 0 and nothing was refused
+}
+
+// Result is one policy's evaluation.
+type Result struct {
+	Name     string `json:"name"`
+	Baseline bool   `json:"baseline"`
+	// Values are absent where the log cannot give them, whatever the reason
+	// given in Refusals.
+	IPS         *Figure                `json:"ips,omitempty"`
+	SNIPS       *Figure                `json:"snips,omitempty"`
+	DM          *Figure                `json:"dm,omitempty"`
+	DR          *Figure                `json:"dr,omitempty"`
+	Value       *Figure                `json:"value,omitempty"` // maximum empirical likelihood
+	Bounds      *Figure                `json:"bounds,omitempty"`
+	VsLogged    *Figure                `json:"vs_logged,omitempty"`
+	VsBestFixed *Figure                `json:"vs_best_fixed,omitempty"`
+	Gate        *Gate                  `json:"gate,omitempty"`
+	Diagnostics estimators.Diagnostics `json:"diagnostics"`
+	Refusals    []estimators.Refusal   `json:"refusals"`
+	Warnings    []string               `json:"warnings"`
+	Verdict     string                 `json:"verdict"`
+}
+
+// Refused reports whether no conclusion may be drawn.
+func (r *Result) Refused() bool { return len(r.Refusals) > 0 }
+
+// Result returns a policy's result by name.
+func (r *Report) Result(name string) (*Result, bool) {
+	for i := range r.Results {
+		if r.Results[i].Name == name {
+			return &r.Results[i], true
+		}
+	}
+	return nil, false
+}
+
+func newReport(req *Request, s *study, l *lane, g ranges, names []string, best []int32) *Report {
+	q := &req.Query
+	r := &Report{
+		Version: Version, Seed: req.Seed, Folds: req.Folds, Level: req.Level, Delta: req.Delta,
+		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
+		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto,
+			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipSetAside: q.SkipSetAside,
+			Training: req.Training, TrainedOn: req.TrainedOn, Ridge: req.Ridge, MinSupport: req.MinSupport},
+		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
+		Warnings:   []string{},
+	}
+	s.flushPolicy()
+	r.Log = LogSummary{Rows: s.rows, Customers: s.customers, Conversions: s.matched, Actions: append([]string{}, names...), Policies: []Share{},
+		Features: s.model.width, Certain: s.certain, Unknown: s.unknown, MissingPropensity: s.missing, Immature: s.immature,
+		Trained: s.trained, RewardMin: g.rewardMin, RewardMax: g.rewardMax, RewardRange: rangeKind(req, s), Adaptive: req.Adaptive}
+	if s.rows > 0 {
+		r.Log.First, r.Log.Last = time.UnixMicro(s.first).UTC(), time.UnixMicro(s.last).UTC()
+	}
+	if e, err := s.rewardSum.Estimate(); err == nil {
+		r.Log.MeanReward = e.Value
+	}
+	for p, n := range s.policies {
+		r.Log.Policies = append(r.Log.Policies, Share{p, n})
+	}
+	sort.Slice(r.Log.Policies, func(i, j int) bool { return r.Log.Policies[i].Policy < r.Log.Policies[j].Policy })
+	for _, a := range best {
+		name := ""
+		if a >= 0 {
+			name = names[a]
+		}
+		r.BestFixed = append(r.BestFixed, name)
+	}
+	r.calibrate(s, names)
+	r.warn(req, s)
+
+	j := newJudge(req, s, l, g, r)
+	for i, c := range req.Candidates {
+		r.Results = append(r.Results, j.result(c.Name(), l.tallies[i]))
+	}
+	n := len(req.Candidates)
+	fixed := j.result(nameBestFixed, l.fixed)
+	base := []Result{j.result(nameLogged, l.logged), fixed, j.result(nextbest.DoNothing, l.idle)}
+	r.Results = append(r.Results, base...)
+	for i := range r.Results {
+		r.Results[i].Baseline = i >= n
+		r.Results[i].Verdict = verdict(&r.Results[i], &fixed)
+	}
+	return r
+}
+
+func rangeKind(req *Request, s *study) string {
+	switch {
+	case req.RewardMin != nil && req.RewardMax != nil:
+		return "declared"
+	case s.rows > 0 && s.other == 0:
+		return "binary"
+	}
+	return "sample"
+}
+
+// alphaCalibration is the false-alarm rate of the propensity check, over all
+// of its cells.
+const alphaCalibration = 0.001
+
+func (r *Report) calibrate(s *study, names []string) {
+	cells, failed := s.calib.Judge(alphaCalibration)
+	r.Log.CalibrationFailed, r.Log.CalibrationChecked = failed, len(cells)
+	r.Cells = make([]Calibration, len(cells))
+	for i, c := range cells {
+		r.Cells[i] = Calibration{Action: names[c.Action], From: float64(c.Decile) / 10, To: float64(c.Decile+1) / 10,
+			Taken: c.Taken, Expected: c.Expected, Z: min(max(c.Z, -1e9), 1e9), Failed: c.Failed}
+	}
+}
+
+func (r *Report) warn(req *Request, s *study) {
+	add := func(format string, args ...any) { r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...)) }
+	if r.Log.RewardRange == "sample" && s.rows > 0 {
+		add("rewards were taken to lie between %g and %g, as seen: declare reward_min and reward_max, or cap the reward; a rarer, larger one is not covered", r.Log.RewardMin, r.Log.RewardMax)
+	}
+	if w, ok := maxWeight(req, s); ok {
+		r.Log.MaxWeight = w
+	} else if s.rows > 0 {
+		add("no exploration floor is declared for %d of %d rows, so the largest possible weight is unknown and empirical likelihood is not used: intervals by betting (wider) and, for DR and the best fixed action, normal (too narrow at few conversions)", s.unfloored, s.rows)
+	}
+	if req.Adaptive {
+		add("the logger learned from these rows: intervals are by betting, and DR's normal interval is only a guide")
+	}
+	if s.unknown > 0 {
+		add("%d rows carry only the propensity of the logged action: support and calibration were not checked on them", s.unknown)
+	}
+	if n := len(req.Candidates); n > 1 {
+		add("%d candidates were compared: each gate's error is %g/%d, intervals are for each on its own", n, req.Delta, n)
+	}
+	chosen := map[string]bool{}
+	for _, b := range r.BestFixed {
+		if b != "" {
+			chosen[b] = true
+		}
+	}
+	if len(chosen) > 1 {
+		add("the best fixed action differs between folds (%s): its row mixes them", strings.Join(r.BestFixed[1:], ", "))
+	}
+}
+
+func finite(vs ...float64) bool {
+	for _, v := range vs {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return false
+		}
+	}
+	return true
+}

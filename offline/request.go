@@ -1,0 +1,154 @@
+package offline
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"time"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// Candidate is a policy to evaluate.
+type Candidate interface {
+	// Name names the policy and everything needed to find it again, such as
+	// lints@3/model-814.
+	Name() string
+	// Distribution fills p with the candidate's probability of each action of
+	// the row's logged eligible set, in its order. They sum to 1.
+	Distribution(p []float64, b *nextbest.Batch, row int) error
+}
+
+// Forker is a candidate of which copies may run at the same time: with it,
+// rows are evaluated on two cores.
+type Forker interface {
+	Fork() Candidate
+}
+
+// ContextFree is a candidate that may say that it never reads Batch.Contexts;
+// where all say so, contexts are not read from the log, which is faster.
+type ContextFree interface {
+	ContextFree() bool
+}
+
+// Reader streams mature rows ordered by customer.
+type Reader interface {
+	Rows(ctx context.Context, q nextbest.Query, f func(*nextbest.Batch) error) error
+}
+
+// Period is a set of rows that a candidate was trained on: decisions of the
+// split's customers (all when nil) with From ≤ time < To (zero: open).
+type Period struct {
+	Split *nextbest.Split `json:"split,omitempty"`
+	From  time.Time       `json:"from,omitzero"`
+	To    time.Time       `json:"to,omitzero"`
+}
+
+// Request asks for one evaluation.
+type Request struct {
+	// Query selects the rows. Run fixes MatureAt to now when it is zero; set
+	// Upto too if the report is to be repeated on a log that grows.
+	Query      nextbest.Query
+	Candidates []Candidate
+	Seed       uint64  // of the folds
+	Folds      int     // of customers; 0: 5
+	Level      float64 // of intervals; 0: 0.95
+	Delta      float64 // the gate's one-sided error, shared by the candidates; 0: 0.05
+
+	// Training and TrainedOn say which rows the candidates learned from or were
+	// tuned on: a row among them refuses the conclusion.
+	Training  []nextbest.Split
+	TrainedOn []Period
+
+	// MaxWeight is the largest weight that is possible by design; 0: the inverse
+	// of the log's declared floor. It is never taken from the sample.
+	MaxWeight float64
+	// RewardMin and RewardMax bound a decision's reward. Where they are nil the
+	// log's own range is used (0 and 1 for binary rewards), and the report says
+	// so.
+	RewardMin, RewardMax *float64
+	// Adaptive declares that the logger learned from the rows themselves.
+	// Empirical likelihood is not valid then; bounds by betting are.
+	Adaptive bool
+	// MinSupport is the propensity below which an action counts as never tried;
+	// 0: 1e-6.
+	MinSupport float64
+	Ridge      float64 // of the reward model; 0: 1
+	Limits     estimators.Limits
+}
+
+func (r *Request) prepare(now time.Time) error {
+	var p nextbest.Problems
+	if r.Query.MatureAt.IsZero() {
+		r.Query.MatureAt = now.UTC().Truncate(time.Microsecond)
+	}
+	if len(r.Query.Objective.Terms) == 0 {
+		p.Add("query.objective", "an evaluation needs an objective or a reward kind")
+	}
+	if r.Folds == 0 {
+		r.Folds = 5
+	}
+	if r.Folds < 2 || r.Folds > 64 {
+		p.Add("folds", "%d: give 2 to 64", r.Folds)
+	}
+	if r.Level == 0 {
+		r.Level = 0.95
+	}
+	if !(r.Level > 0.5 && r.Level < 1) {
+		p.Add("level", "%v: give a confidence between 0.5 and 1, such as 0.95", r.Level)
+	}
+	if r.Delta == 0 {
+		r.Delta = 0.05
+	}
+	if !(r.Delta > 0 && r.Delta < 0.5) {
+		p.Add("delta", "%v: give an error probability between 0 and 0.5", r.Delta)
+	}
+	if r.MaxWeight != 0 && !(r.MaxWeight >= 1 && !math.IsInf(r.MaxWeight, 1)) {
+		p.Add("max_weight", "%v: a weight's upper bound is at least 1", r.MaxWeight)
+	}
+	if r.RewardMin != nil && r.RewardMax != nil && !(*r.RewardMin <= *r.RewardMax) {
+		p.Add("reward_max", "%v is below reward_min %v", *r.RewardMax, *r.RewardMin)
+	}
+	if r.MinSupport == 0 {
+		r.MinSupport = 1e-6
+	}
+	if !(r.MinSupport > 0 && r.MinSupport < 1) {
+		p.Add("min_support", "%v: give a probability between 0 and 1", r.MinSupport)
+	}
+	if r.Ridge == 0 {
+		r.Ridge = 1
+	}
+	if !(r.Ridge > 0) {
+		p.Add("ridge", "%v: give a positive number", r.Ridge)
+	}
+	if r.Limits == (estimators.Limits{}) {
+		r.Limits = estimators.DefaultLimits
+	}
+	names := map[string]bool{nameLogged: true, nameBestFixed: true, nextbest.DoNothing: true}
+	for i, c := range r.Candidates {
+		field := "candidates[" + strconv.Itoa(i) + "]"
+		if c.Name() == "" {
+			p.Add(field, "a candidate needs a name")
+		} else if names[c.Name()] {
+			p.Add(field, "the name %q is taken", c.Name())
+		}
+		names[c.Name()] = true
+	}
+	return p.Err("evaluation")
+}
+
+// folds maps customers to folds and lanes. A lane is one of two independent
+// halves of the work, so that what is summed does not depend on how many cores
+// there are or on how rows come in batches.
+type folds struct {
+	salt string
+	n    int
+}
+
+const lanes = 2
+
+func (f folds) of(customer string) (fold, lane uint8) {
+	i := int(nextbest.Uniform(f.salt, customer) * float64(f.n*lanes))
+	return uint8(i / lanes), uint8(i % lanes)
+}

@@ -1,0 +1,323 @@
+package offline
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"nextbest"
+)
+
+// The baselines that stand beside every candidate, with nextbest.DoNothing.
+const (
+	nameLogged    = "logged"
+	nameBestFixed = "best_fixed"
+)
+
+// Run evaluates the candidates. progress, if not nil, is told how many rows
+// were read so far; both passes over the log count. Errors name the request's
+// field or the decision that cannot be used.
+func Run(ctx context.Context, reader Reader, req Request, progress func(done int64)) (*Report, error) {
+	started := time.Now()
+	if err := req.prepare(started); err != nil {
+		return nil, err
+	}
+	r := &run{reader: reader, req: &req, progress: progress, actions: newDictionary(),
+		folds: folds{salt: "offline/folds/" + strconv.FormatUint(req.Seed, 10), n: req.Folds}}
+	s, err := r.study(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := rangesOf(&req, s)
+	best := bestFixed(s.fixed, r.actions.names)
+	l, err := r.evaluate(ctx, s, g, best)
+	if err != nil {
+		return nil, err
+	}
+	if l.rows+s.missing != s.rows {
+		return nil, nextbest.Errorf(nextbest.Conflict,
+			"the log changed while it was read: %d rows, then %d; set the query's position (upto) and run again", s.rows, l.rows+s.missing)
+	}
+	report := newReport(&req, s, l, g, r.actions.names, best)
+	report.Seconds = time.Since(started).Seconds()
+	return report, nil
+}
+
+type run struct {
+	reader   Reader
+	req      *Request
+	progress func(int64)
+	actions  *dictionary
+	folds    folds
+	done     int64
+
+	// Of the current batch: each row's fold and lane.
+	customer   string
+	fold, half uint8
+	foldOf     []uint8
+	laneOf     []uint8
+}
+
+func rangesOf(req *Request, s *study) ranges {
+	g := ranges{rewardMin: s.rewardMin, rewardMax: s.rewardMax}
+	if s.rows == 0 {
+		g.rewardMin, g.rewardMax = 0, 1
+	} else if s.other == 0 {
+		g.rewardMin, g.rewardMax = 0, 1 // binary, seen or not
+	} else {
+		// No reward at all is always possible.
+		g.rewardMin = min(g.rewardMin, req.Query.Objective.Default)
+		g.rewardMax = max(g.rewardMax, req.Query.Objective.Default)
+	}
+	if req.RewardMin != nil {
+		g.rewardMin = *req.RewardMin
+	}
+	if req.RewardMax != nil {
+		g.rewardMax = *req.RewardMax
+	}
+	g.scale = g.rewardMax - g.rewardMin
+	if !(g.scale > 0) {
+		g.scale = 1
+	}
+	if e, err := s.rewardSum.Estimate(); err == nil {
+		g.origin = e.Value
+	}
+	_, ok := maxWeight(req, s)
+	g.bounds = req.Adaptive || !ok
+	return g
+}
+
+// maxWeight returns the largest weight that the design allows, and whether one
+// was declared.
+func maxWeight(req *Request, s *study) (float64, bool) {
+	switch {
+	case req.MaxWeight > 0:
+		return req.MaxWeight, true
+	case s.rows > 0 && s.unfloored == 0 && s.floor > 0:
+		return 1 / s.floor, true
+	}
+	return 0, false
+}
+
+// assign fills in folds and lanes of a batch's rows and checks their order.
+func (r *run) assign(b *nextbest.Batch) error {
+	n := b.N()
+	if cap(r.foldOf) < n {
+		r.foldOf, r.laneOf = make([]uint8, n), make([]uint8, n)
+	}
+	r.foldOf, r.laneOf = r.foldOf[:n], r.laneOf[:n]
+	for i, c := range b.Customer {
+		if c != r.customer || r.done == 0 && i == 0 {
+			if c < r.customer {
+				return nextbest.Errorf(nextbest.Internal, "decision %s: customer %q comes after %q: the reader must order rows by customer", b.Decision[i], c, r.customer)
+			}
+			r.customer = c
+			r.fold, r.half = r.folds.of(c)
+		}
+		r.foldOf[i], r.laneOf[i] = r.fold, r.half
+	}
+	return nil
+}
+
+// pass streams the log once; each lane's function sees every batch and takes
+// the rows that are its own. Lanes run at the same time where parallel.
+func (r *run) pass(ctx context.Context, contexts, parallel bool, begin func(b *nextbest.Batch) error, lane func(lane int, b *nextbest.Batch) error) error {
+	r.actions.begin()
+	r.customer = ""
+	read := r.done
+	r.done = 0
+	defer func() { r.done += read }()
+	q := r.req.Query
+	q.Contexts = contexts
+	return r.reader.Rows(ctx, q, func(b *nextbest.Batch) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if b.N() == 0 {
+			return nil
+		}
+		if err := checkBatch(b); err != nil {
+			return err
+		}
+		r.actions.extend(b)
+		if err := r.assign(b); err != nil {
+			return err
+		}
+		if err := begin(b); err != nil {
+			return err
+		}
+		var errs [lanes]error
+		if parallel {
+			var wg sync.WaitGroup
+			for k := 1; k < lanes; k++ {
+				wg.Go(func() { errs[k] = lane(k, b) })
+			}
+			errs[0] = lane(0, b)
+			wg.Wait()
+		} else {
+			for k := range lanes {
+				errs[k] = lane(k, b)
+			}
+		}
+		for _, err := range errs {
+			if err != nil {
+				return err
+			}
+		}
+		r.done += int64(b.N())
+		if r.progress != nil {
+			r.progress(read + r.done)
+		}
+		return nil
+	})
+}
+
+// checkBatch refuses a batch whose columns disagree.
+func checkBatch(b *nextbest.Batch) error {
+	n := b.N()
+	for name, k := range map[string]int{"time": len(b.Time), "customer": len(b.Customer), "offsets": len(b.Offsets) - 1,
+		"chosen": len(b.Chosen), "propensity": len(b.Propensity), "floor": len(b.Floor), "policies": len(b.Policies),
+		"reward": len(b.Reward), "matched": len(b.Matched)} {
+		if k != n {
+			return nextbest.Errorf(nextbest.Internal, "the reader's batch has %d decisions but %d values of %s", n, k, name)
+		}
+	}
+	if len(b.X) != n*b.Width {
+		return nextbest.Errorf(nextbest.Internal, "the reader's batch has %d feature values for %d rows of width %d", len(b.X), n, b.Width)
+	}
+	if e, p := len(b.Eligible), len(b.Probabilities); p != e || b.Offsets[n] != e {
+		return nextbest.Errorf(nextbest.Internal, "the reader's batch has %d eligible actions and %d probabilities", e, p)
+	}
+	return nil
+}
+
+// study is the first pass.
+func (r *run) study(ctx context.Context) (*study, error) {
+	var ss [lanes]*study
+	var open [lanes]string
+	width := -1
+	err := r.pass(ctx, false, true, func(b *nextbest.Batch) error {
+		if width < 0 {
+			width = b.Width
+			for k := range ss {
+				ss[k] = newStudy(r.req, width)
+			}
+		} else if b.Width != width {
+			return nextbest.Errorf(nextbest.Invalid, "decision %s: %d features where earlier rows have %d: evaluate one feature schema at a time", b.Decision[0], b.Width, width)
+		}
+		nothing := r.actions.find(nextbest.DoNothing)
+		for _, s := range ss {
+			s.nothing = nothing
+		}
+		return nil
+	}, func(k int, b *nextbest.Batch) error {
+		s := ss[k]
+		for i, mine := range r.laneOf {
+			if int(mine) != k {
+				continue
+			}
+			if c := b.Customer[i]; !s.inCustomer || c != open[k] {
+				s.open(c)
+				open[k] = c
+			}
+			if err := s.row(b, i, r.foldOf[i], r.actions); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if width < 0 {
+		return newStudy(r.req, 0), nil
+	}
+	for _, s := range ss {
+		s.closeCustomer()
+	}
+	for _, s := range ss[1:] {
+		ss[0].merge(s)
+	}
+	return ss[0], nil
+}
+
+// evaluate is the second pass.
+func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*lane, error) {
+	model := s.model.fit(len(r.actions.names), r.req.Ridge, g.rewardMin, g.rewardMax)
+	nothing := r.actions.find(nextbest.DoNothing)
+	forks, parallel := forkAll(r.req.Candidates)
+	ls := [lanes]*lane{
+		newLane(r.req.Candidates, g, model, best, nothing, r.req.MinSupport),
+		newLane(forks, g, model, best, nothing, r.req.MinSupport),
+	}
+	if s.rows == 0 {
+		return ls[0], nil
+	}
+	var open [lanes]string
+	known := len(r.actions.names)
+	err := r.pass(ctx, needContexts(r.req.Candidates), parallel, func(b *nextbest.Batch) error {
+		if len(r.actions.names) != known || b.Width != model.width {
+			return nextbest.Errorf(nextbest.Conflict, "the log changed while it was read: set the query's position (upto) and run again")
+		}
+		return nil
+	}, func(k int, b *nextbest.Batch) error {
+		l := ls[k]
+		for i, mine := range r.laneOf {
+			if int(mine) != k {
+				continue
+			}
+			if c := b.Customer[i]; c != open[k] {
+				l.closeCustomer()
+				open[k] = c
+			}
+			if p := b.Propensity[i]; p != p {
+				continue // counted by the first pass; the report refuses
+			}
+			if err := l.row(b, i, int(r.foldOf[i]), r.actions.local); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range ls {
+		l.closeCustomer()
+	}
+	for _, l := range ls[1:] {
+		ls[0].merge(l)
+	}
+	return ls[0], nil
+}
+
+// forkAll returns copies that may run beside the candidates, or the candidates
+// themselves and false.
+func forkAll(candidates []Candidate) ([]Candidate, bool) {
+	out := make([]Candidate, len(candidates))
+	for i, c := range candidates {
+		f, ok := c.(Forker)
+		if !ok {
+			return candidates, false
+		}
+		out[i] = f.Fork()
+	}
+	return out, true
+}
+
+// needContexts reports whether any candidate reads Batch.Contexts.
+func needContexts(candidates []Candidate) bool {
+	for _, c := range candidates {
+		if f, ok := c.(ContextFree); !ok || !f.ContextFree() {
+			return true
+		}
+	}
+	return false
+}
+
+// String names the fold scheme in reports.
+func (f folds) String() string {
+	return fmt.Sprintf("%d folds of customers by Uniform(%q, customer)", f.n, f.salt)
+}

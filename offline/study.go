@@ -1,0 +1,208 @@
+package offline
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// study is what the first pass learns from one lane of the log: what there is,
+// whether its propensities hold, and the sufficient statistics of the reward
+// model and of the best fixed action.
+type study struct {
+	req     *Request
+	model   *modelStatistics
+	fixed   []fixedStatistics // by fold
+	calib   estimators.Calibration
+	z       []float64 // scratch (1, x, r)
+	nothing int32
+
+	rows, customers        int64
+	missing                int64 // rows without a propensity
+	immature               int64
+	trained                int64 // rows in a training split or period
+	certain                int64 // rows whose action had probability 1
+	unknown                int64 // rows without the serving policy's probabilities
+	matched                int64
+	eligible               int64
+	unfloored              int64 // rows without a declared floor
+	floor                  float64
+	rewardMin, rewardMax   float64
+	rewardSum              estimators.Ratio
+	first, last            int64
+	other                  int64 // rewards other than 0 and 1
+	inTraining, inCustomer bool  // of the current customer
+	policies               map[string]int64
+	lastPolicy             string
+	lastPolicyRows         int64
+	cReward, cRows         float64
+}
+
+func newStudy(req *Request, width int) *study {
+	return &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
+		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
+		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, nothing: -1}
+}
+
+// closeCustomer ends the current customer.
+func (s *study) closeCustomer() {
+	if s.inCustomer {
+		s.rewardSum.Add(s.cReward, s.cRows)
+		s.customers++
+	}
+	s.inCustomer, s.cReward, s.cRows = false, 0, 0
+}
+
+// open begins a customer.
+func (s *study) open(customer string) {
+	s.closeCustomer()
+	s.inCustomer = true
+	s.inTraining = false
+	for i := range s.req.Training {
+		s.inTraining = s.inTraining || s.req.Training[i].Contains(customer)
+	}
+}
+
+// row takes one row; fold is its customer's.
+func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
+	eligible, probabilities := b.Row(i)
+	if err := checkRow(b, i, eligible); err != nil {
+		return err
+	}
+	r := b.Reward[i]
+	s.rows++
+	s.cRows++
+	s.cReward += r
+	s.rewardMin, s.rewardMax = min(s.rewardMin, r), max(s.rewardMax, r)
+	if r != 0 && r != 1 {
+		s.other++
+	}
+	s.first, s.last = min(s.first, b.Time[i]), max(s.last, b.Time[i])
+	if b.Matched[i] {
+		s.matched++
+	}
+	s.eligible += int64(len(eligible))
+	s.countPolicy(b.Policies[i])
+
+	q := &s.req.Query
+	if time.UnixMicro(b.Time[i]).Add(q.Objective.Window.Std()).After(q.MatureAt) {
+		s.immature++
+	}
+	if s.inTraining || s.inPeriod(b.Customer[i], b.Time[i]) {
+		s.trained++
+	}
+	if f := b.Floor[i]; f > 0 {
+		s.floor = min(s.floor, f)
+	} else {
+		s.unfloored++
+	}
+
+	known := len(probabilities) > 0 && !math.IsNaN(probabilities[0])
+	if known {
+		for k, p := range probabilities {
+			if !(p >= 0 && p <= 1+1e-9) {
+				return rowErrorf(b, i, "the logged probability of %s is %v: it must be in [0, 1]", b.Actions[eligible[k]], p)
+			}
+			s.calib.Add(int(d.local[eligible[k]]), p, k == b.Chosen[i])
+		}
+	} else {
+		s.unknown++
+	}
+
+	taken := d.local[eligible[b.Chosen[i]]]
+	s.z[0] = 1
+	for k, x := range b.X[i*b.Width : (i+1)*b.Width] {
+		s.z[1+k] = float64(x)
+	}
+	s.z[len(s.z)-1] = r
+	s.model.at(int(fold), taken).add(s.z)
+
+	p := b.Propensity[i]
+	switch {
+	case math.IsNaN(p):
+		s.missing++
+		return nil
+	case !(p > 0 && p <= 1+1e-9):
+		return rowErrorf(b, i, "the propensity of %s is %v: it must be in (0, 1]", b.Actions[eligible[b.Chosen[i]]], p)
+	case p >= 1-1e-9 && len(eligible) > 1:
+		s.certain++
+	}
+	fs := &s.fixed[fold]
+	fs.grow(len(d.names))
+	fs.add(taken, s.nothing, eligible, d.local, p, r)
+	return nil
+}
+
+func (s *study) inPeriod(customer string, micros int64) bool {
+	for i := range s.req.TrainedOn {
+		p := &s.req.TrainedOn[i]
+		t := time.UnixMicro(micros)
+		if (p.From.IsZero() || !t.Before(p.From)) && (p.To.IsZero() || t.Before(p.To)) && p.Split.Contains(customer) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *study) countPolicy(policy string) {
+	if policy != s.lastPolicy {
+		s.flushPolicy()
+		s.lastPolicy = policy
+	}
+	s.lastPolicyRows++
+}
+
+func (s *study) flushPolicy() {
+	if s.lastPolicyRows > 0 {
+		s.policies[s.lastPolicy] += s.lastPolicyRows
+		s.lastPolicyRows = 0
+	}
+}
+
+// merge adds another lane, both closed.
+func (s *study) merge(o *study) {
+	s.flushPolicy()
+	o.flushPolicy()
+	s.model.merge(o.model)
+	for f := range s.fixed {
+		s.fixed[f].merge(&o.fixed[f])
+	}
+	s.calib.Merge(&o.calib)
+	s.rows += o.rows
+	s.customers += o.customers
+	s.missing += o.missing
+	s.immature += o.immature
+	s.trained += o.trained
+	s.certain += o.certain
+	s.unknown += o.unknown
+	s.matched += o.matched
+	s.eligible += o.eligible
+	s.unfloored += o.unfloored
+	s.other += o.other
+	s.floor = min(s.floor, o.floor)
+	s.rewardMin, s.rewardMax = min(s.rewardMin, o.rewardMin), max(s.rewardMax, o.rewardMax)
+	s.first, s.last = min(s.first, o.first), max(s.last, o.last)
+	s.rewardSum.Merge(&o.rewardSum)
+	for p, n := range o.policies {
+		s.policies[p] += n
+	}
+}
+
+// rowErrorf names a logged row in an error.
+func rowErrorf(b *nextbest.Batch, i int, format string, args ...any) error {
+	return nextbest.Errorf(nextbest.Invalid, "decision %s: %s", b.Decision[i], fmt.Sprintf(format, args...))
+}
+
+// checkRow refuses rows from which nothing could be computed.
+func checkRow(b *nextbest.Batch, i int, eligible []uint32) error {
+	if c := b.Chosen[i]; c < 0 || c >= len(eligible) {
+		return rowErrorf(b, i, "the logged action is not among the %d eligible ones", len(eligible))
+	}
+	if r := b.Reward[i]; math.IsNaN(r) || math.IsInf(r, 0) {
+		return rowErrorf(b, i, "the reward is %v: it must be a finite number", r)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package offline
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// WriteTable writes the report for a terminal: one line for each policy, then
+// refusals with their cures, and warnings.
+func (r *Report) WriteTable(w io.Writer) error {
+	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("DR [%.0f%%]", 100*r.Level), "ESS", "verdict"}
+	rows := [][]string{head}
+	for i := range r.Results {
+		x := &r.Results[i]
+		short := x.Verdict
+		if x.Refused() {
+			var codes []string
+			for _, f := range x.Refusals {
+				codes = append(codes, strings.ReplaceAll(f.Code, "_", " "))
+			}
+			short = "REFUSED: " + strings.Join(codes, ", ")
+			if x.Bounds != nil {
+				short += fmt.Sprintf("; bounds [%s, %s]", number(x.Bounds.Low), number(x.Bounds.High))
+			}
+		}
+		row := []string{x.Name, "–", "–", "–", "–", fmt.Sprintf("%.0f", x.Diagnostics.ESS), short}
+		if !x.Refused() { // numbers without a conclusion stay in the JSON
+			for k, f := range []*Figure{x.IPS, x.SNIPS, x.DM} {
+				if f != nil {
+					row[1+k] = number(f.Value)
+				}
+			}
+			if x.DR != nil {
+				row[4] = fmt.Sprintf("%s [%s, %s]", number(x.DR.Value), number(x.DR.Low), number(x.DR.High))
+			}
+		}
+		rows = append(rows, row)
+	}
+	widths := make([]int, len(head))
+	for _, row := range rows {
+		for k, c := range row {
+			widths[k] = max(widths[k], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s rows · %s customers · %s converting rows · seed %d · %s\n",
+		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
+	for _, row := range rows {
+		for k, c := range row {
+			if k == len(row)-1 {
+				b.WriteString(c)
+				break
+			}
+			b.WriteString(c)
+			b.WriteString(strings.Repeat(" ", widths[k]-utf8.RuneCountInString(c)+2))
+		}
+		b.WriteByte('\n')
+	}
+	said := map[string]bool{}
+	for _, x := range r.Results {
+		for _, f := range x.Refusals {
+			line := fmt.Sprintf("refused: %s. Cure: %s.\n", f.Message, f.Cure)
+			if !said[line] {
+				said[line] = true
+				b.WriteString(line)
+			}
+		}
+		for _, f := range x.Warnings {
+			fmt.Fprintf(&b, "note: %s: %s.\n", x.Name, f)
+		}
+	}
+	for _, f := range r.Warnings {
+		fmt.Fprintf(&b, "note: %s.\n", f)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,116 @@
+package offline
+
+import (
+	"math"
+
+	"nextbest/estimators"
+)
+
+// tally accumulates one policy (a candidate or a baseline) over one lane.
+type tally struct {
+	customer estimators.Customer // the current one
+
+	ips    estimators.IPSTotal
+	snips  estimators.SNIPSTotal
+	dm     estimators.DMTotal
+	dr     estimators.DRTotal
+	weigh  estimators.Weighing
+	values estimators.WeightLikelihood // for IPS, SNIPS and the value
+	robust estimators.Likelihood       // for DR
+
+	// Paired differences, DR against the logged rewards and against the best
+	// fixed action's DR.
+	overLogged, overFixed   estimators.Ratio
+	likeLogged, likeFixed   estimators.Likelihood
+	gapLow, gapHigh         estimators.Betting // of the value minus the logger's
+	valueLow, valueHigh     estimators.Betting
+	drift                   *drift // candidates only
+	boundsToo, compareFixed bool
+	isLogged                bool
+}
+
+// ranges are what the first pass fixed for the second.
+type ranges struct {
+	rewardMin, rewardMax float64
+	origin               float64 // near the values: the logged mean
+	scale                float64 // rewardMax − rewardMin, or 1
+	bounds               bool    // betting intervals are needed
+}
+
+func newTally(g ranges) *tally {
+	return &tally{
+		values:    estimators.WeightLikelihood{Origin: g.origin},
+		robust:    estimators.Likelihood{Origin: g.origin},
+		gapLow:    estimators.Betting{Bound: g.scale, Scale: g.scale},
+		gapHigh:   estimators.Betting{Bound: g.scale, Scale: g.scale},
+		valueLow:  estimators.Betting{Scale: g.scale},
+		valueHigh: estimators.Betting{Scale: g.scale},
+		boundsToo: g.bounds, compareFixed: true,
+	}
+}
+
+// close ends the current customer; fixed is the best fixed action's sum of it,
+// where one was chosen.
+func (t *tally) close(fixed *estimators.Customer, chosen bool, g *ranges) {
+	c := &t.customer
+	t.ips.Add(c)
+	t.snips.Add(c)
+	t.dm.Add(c)
+	t.dr.Add(c)
+	t.weigh.Add(c)
+	t.values.Add(c)
+	n, dr := c.Rows, c.Model+c.Correction
+	gap := c.Weight - c.Support
+	t.robust.Add(n, gap, dr)
+	if t.drift != nil {
+		t.drift.close()
+	}
+	if !t.isLogged {
+		t.overLogged.Add(dr-c.Reward, n)
+		t.likeLogged.Add(n, gap, dr-c.Reward)
+		// (w−1)(r−r_min), bounded below by minus the range.
+		t.gapLow.Add(n, c.WeightedReward-c.Reward-g.rewardMin*(c.Weight-n))
+	}
+	if t.compareFixed && chosen {
+		d := dr - (fixed.Model + fixed.Correction)
+		t.overFixed.Add(d, n)
+		t.likeFixed.Add(n, gap-(fixed.Weight-fixed.Support), d)
+	}
+	if t.boundsToo {
+		t.valueLow.Add(n, max(0, c.WeightedReward-g.rewardMin*c.Weight))
+		t.valueHigh.Add(n, max(0, g.rewardMax*c.Weight-c.WeightedReward))
+		if !t.isLogged {
+			t.gapHigh.Add(n, g.rewardMax*(c.Weight-n)-(c.WeightedReward-c.Reward))
+		}
+	}
+}
+
+func (t *tally) merge(o *tally) {
+	t.ips.Merge(&o.ips)
+	t.snips.Merge(&o.snips)
+	t.dm.Merge(&o.dm)
+	t.dr.Merge(&o.dr)
+	t.weigh.Merge(&o.weigh)
+	t.values.Merge(&o.values)
+	t.robust.Merge(&o.robust)
+	t.overLogged.Merge(&o.overLogged)
+	t.overFixed.Merge(&o.overFixed)
+	t.likeLogged.Merge(&o.likeLogged)
+	t.likeFixed.Merge(&o.likeFixed)
+	t.gapLow.Merge(&o.gapLow)
+	t.gapHigh.Merge(&o.gapHigh)
+	t.valueLow.Merge(&o.valueLow)
+	t.valueHigh.Merge(&o.valueHigh)
+	if t.drift != nil {
+		t.drift.merge(o.drift)
+	}
+}
+
+// span is a closed range of numbers, empty until something is seen.
+type span struct{ low, high float64 }
+
+func emptySpan() span { return span{math.Inf(1), math.Inf(-1)} }
+
+func (s *span) see(v float64) { s.low, s.high = min(s.low, v), max(s.high, v) }
+
+func (s *span) merge(o span) { s.low, s.high = min(s.low, o.low), max(s.high, o.high) }
