@@ -66,12 +66,22 @@ func decide(tb testing.TB, document string, k, d int) (ours, baseline func()) {
 	score := func() {
 		var z mat.VecDense
 		for a := range k {
+			if spec.Algorithm == "epsilon_greedy" {
+				mean[a] = mat.Dot(&thetas[a], x)
+				continue
+			}
 			_ = chols[a].SolveVecTo(&z, x)
 			mean[a], sd[a] = mat.Dot(&thetas[a], x), sigma*math.Sqrt(mat.Dot(&z, x))
 		}
 	}
 	if spec.Algorithm != "linear_thompson" {
-		return ours, func() { score(); greedy(p, mean) }
+		return ours, func() {
+			score()
+			for a := range mean {
+				mean[a] += sd[a]
+			}
+			greedy(p, mean)
+		}
 	}
 	return ours, func() {
 		score()

@@ -60,27 +60,31 @@ func factorise(gram, b []float64, ridge float64) (factor, bool) {
 	if e := f.explained(); math.IsInf(e, 0) || math.IsNaN(e) {
 		return factor{}, false
 	}
+	// θ = L⁻ᵀc, column by column from the last.
+	f.theta = slices.Clone(f.c)
+	for i := d - 1; i >= 0; i-- {
+		row := l[triangle(i):triangle(i+1)]
+		v := f.theta[i] / row[i]
+		f.theta[i] = v
+		if v-v != 0 {
+			return factor{}, false
+		}
+		for j, r := range row[:i] {
+			f.theta[j] -= float64(r * v)
+		}
+	}
 	return f, true
 }
 
-// coefficients returns θ = A⁻¹b = L⁻ᵀc and the diagonal of A⁻¹, for d features.
-// It takes O(d³) and is for people to read, not for deciding.
-func (f *factor) coefficients(d int) (theta, diagonal []float64) {
-	theta, diagonal = make([]float64, d), make([]float64, d)
-	at := func(i, j int) float64 { return f.l[block(i&^3)+4*j+i&3] }
-	for i := d - 1; i >= 0; i-- {
-		s := f.c[i]
-		for k := i + 1; k < d; k++ {
-			s -= float64(at(k, i) * theta[k])
-		}
-		theta[i] = s / at(i, i)
-	}
-	n := len(f.c)
-	x, y := make([]float64, n), make([]float64, n)
+// inverseDiagonal returns the first d entries of the diagonal of A⁻¹. It takes
+// O(d³) and is for people to read, not for deciding.
+func (f *factor) inverseDiagonal(d int) []float64 {
+	diagonal := make([]float64, d)
+	x, y := make([]float64, len(f.c)), make([]float64, len(f.c))
 	for j := range d {
 		x[j] = 1
 		_, diagonal[j] = f.solve(y, x)
 		x[j] = 0
 	}
-	return theta, diagonal
+	return diagonal
 }

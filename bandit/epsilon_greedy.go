@@ -18,7 +18,7 @@ func (e epsilonGreedy) Distribution(p, scores []float64, r *Request) error {
 	r.check(p, scores)
 	w := e.workspace()
 	defer e.pool.Put(w)
-	if err := e.score(w, r); err != nil {
+	if err := e.score(w, r, false); err != nil {
 		return err
 	}
 	copy(scores, w.mean)

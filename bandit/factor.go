@@ -22,6 +22,9 @@ type factor struct {
 	l       []float64
 	corners []float64 // inverses of the diagonal triangles, 16 numbers each, column after column
 	c       []float64
+	// theta is A⁻¹b, padded, for predictions without a variance. Rotations do not
+	// keep it: it is nil in a factor that is updated.
+	theta []float64
 }
 
 // padded returns the number of rows held for d features.
@@ -45,6 +48,7 @@ func newFactor(n int, ridge float64) factor {
 	return f
 }
 
+// clone returns a copy to be updated.
 func (f *factor) clone() factor {
 	return factor{l: slices.Clone(f.l), corners: slices.Clone(f.corners), c: slices.Clone(f.c)}
 }
@@ -75,13 +79,18 @@ func (f *factor) solve(y, x []float64) (mean, variance float64) {
 		l = l[4*i:]
 		a := (*[4]float64)(x[i:])
 		s0, s1, s2, s3 := a[0], a[1], a[2], a[3]
-		for done := y[:i]; len(done) >= 2 && len(rows) >= 8; done, rows = done[2:], rows[8:] {
-			r := (*[8]float64)(rows)
-			v, w := done[0], done[1]
-			s0 -= float64(r[0]*v) + float64(r[4]*w)
-			s1 -= float64(r[1]*v) + float64(r[5]*w)
-			s2 -= float64(r[2]*v) + float64(r[6]*w)
-			s3 -= float64(r[3]*v) + float64(r[7]*w)
+		for done := y[:i]; len(done) >= 4 && len(rows) >= 16; done, rows = done[4:], rows[16:] {
+			r := (*[16]float64)(rows)
+			v := (*[4]float64)(done)
+			v0, v1, v2, v3 := v[0], v[1], v[2], v[3]
+			s0 -= float64(r[0]*v0) + float64(r[4]*v1)
+			s1 -= float64(r[1]*v0) + float64(r[5]*v1)
+			s2 -= float64(r[2]*v0) + float64(r[6]*v1)
+			s3 -= float64(r[3]*v0) + float64(r[7]*v1)
+			s0 -= float64(r[8]*v2) + float64(r[12]*v3)
+			s1 -= float64(r[9]*v2) + float64(r[13]*v3)
+			s2 -= float64(r[10]*v2) + float64(r[14]*v3)
+			s3 -= float64(r[11]*v2) + float64(r[15]*v3)
 		}
 		l = l[16:]
 		d := (*[16]float64)(f.corners[4*i:])
@@ -92,6 +101,15 @@ func (f *factor) solve(y, x []float64) (mean, variance float64) {
 		z[3] = (float64(d[3]*s0) + float64(d[7]*s1)) + (float64(d[11]*s2) + float64(d[15]*s3))
 	}
 	return dot(f.c, y), dot(y, y)
+}
+
+// predict returns θᵀx alone, in O(d) where θ is at hand. y is scratch space.
+func (f *factor) predict(y, x []float64) float64 {
+	if f.theta == nil {
+		mean, _ := f.solve(y, x)
+		return mean
+	}
+	return dot(f.theta, x)
 }
 
 // explained returns cᵀc = bᵀA⁻¹b.

@@ -54,8 +54,9 @@ func sized(s []float64, n int) []float64 {
 }
 
 // score sets w.mean and w.sd to each eligible action's predicted score and its
-// standard deviation (without the policy's multiple), after arbitration.
-func (l *linear) score(w *workspace, r *Request) error {
+// standard deviation (without the policy's multiple), after arbitration. Without
+// deviations w.sd is 0.
+func (l *linear) score(w *workspace, r *Request, deviations bool) error {
 	if l.width != 0 && len(r.X) != l.width {
 		return nextbest.Errorf(nextbest.Invalid, "the model was learned on %d features and the context has %d: the policy's schema does not fit the model", l.width, len(r.X))
 	}
@@ -69,9 +70,12 @@ func (l *linear) score(w *workspace, r *Request) error {
 	prior := -1.0 // variance of an action without a model, once it is needed
 	for i, a := range r.Arms {
 		var mean, variance float64
-		if a >= 0 {
+		switch {
+		case a >= 0 && deviations:
 			mean, variance = l.factors[a].solve(w.y, w.x)
-		} else {
+		case a >= 0:
+			mean = l.factors[a].predict(w.y, w.x)
+		case deviations:
 			if prior < 0 {
 				prior = dot(w.x, w.x) / l.precision
 			}

@@ -22,7 +22,7 @@ func (t linearThompson) Distribution(p, scores []float64, r *Request) error {
 	r.check(p, scores)
 	w := t.workspace()
 	defer t.pool.Put(w)
-	if err := t.score(w, r); err != nil {
+	if err := t.score(w, r, true); err != nil {
 		return err
 	}
 	for i, sd := range w.sd {

@@ -25,7 +25,7 @@ func (u linUCB) Distribution(p, scores []float64, r *Request) error {
 	r.check(p, scores)
 	w := u.workspace()
 	defer u.pool.Put(w)
-	if err := u.score(w, r); err != nil {
+	if err := u.score(w, r, true); err != nil {
 		return err
 	}
 	for i, m := range w.mean {

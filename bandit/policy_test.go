@@ -164,7 +164,7 @@ func TestUnseenActionsGetThePrior(t *testing.T) {
 	}
 	x := []float32{1, 2, -1}
 	w := p.(linearThompson).workspace()
-	if err := p.(linearThompson).score(w, &Request{X: x, Arms: []int32{0, -1}}); err != nil {
+	if err := p.(linearThompson).score(w, &Request{X: x, Arms: []int32{0, -1}}, true); err != nil {
 		t.Fatal(err)
 	}
 	want := m.Noise() * math.Sqrt(6/m.Precision())
@@ -187,7 +187,7 @@ func TestArbitrationIsExact(t *testing.T) {
 	for range 20 {
 		x := randomX(rng, 5)
 		w := policy.workspace()
-		if err := policy.score(w, &Request{X: x, Arms: arms}); err != nil {
+		if err := policy.score(w, &Request{X: x, Arms: arms}, true); err != nil {
 			t.Fatal(err)
 		}
 		mean, sd := append([]float64(nil), w.mean...), append([]float64(nil), w.sd...)

@@ -92,6 +92,10 @@ func NewSchema(definition []byte) (*Schema, error) {
 	return s, nil
 }
 
+// BiasAlone returns the schema of policies that name no features: one column,
+// always 1.
+func BiasAlone() *Schema { return &Schema{names: []string{Bias}} }
+
 // add lays out a feature's columns.
 func (s *Schema) add(f feature, levels []string) {
 	f.column = len(s.names)

@@ -59,6 +59,15 @@ func TestSchemaEncodes(t *testing.T) {
 	}
 }
 
+func TestBiasAlone(t *testing.T) {
+	for _, s := range []*Schema{BiasAlone(), mustSchema(t, `{"features":[]}`)} {
+		x := []float32{9}
+		if err := s.Encode(x, map[string]any{"recency": "ignored"}); err != nil || x[0] != 1 || !reflect.DeepEqual(s.Names(), []string{Bias}) {
+			t.Errorf("%v %v %v", x, s.Names(), err)
+		}
+	}
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	s := mustSchema(t, retail)
 	ok := map[string]any{"recency": 1.0, "channel": "Web"}

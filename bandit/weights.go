@@ -29,7 +29,7 @@ func (m *Model) Weights(s *Schema) ([]ActionWeights, error) {
 	}
 	all, sigma := make([]ActionWeights, len(m.arms)), m.Noise()
 	for i, a := range m.arms {
-		theta, diagonal := a.factor.coefficients(m.width)
+		theta, diagonal := a.factor.theta, a.factor.inverseDiagonal(m.width)
 		w := ActionWeights{Action: a.action, Rows: a.n, Weights: make([]Weight, m.width)}
 		for j, name := range s.names {
 			w.Weights[j] = Weight{Feature: name, Weight: theta[j], StandardError: float64(sigma * math.Sqrt(diagonal[j]))}

@@ -91,11 +91,17 @@ func (c *Calibration) Judge(alpha float64) (cells []CalibrationCell, failed bool
 	if len(cells) == 0 {
 		return nil, false
 	}
-	limit := distuv.UnitNormal.Quantile(1 - alpha/(2*float64(len(cells))))
+	limit := CalibrationLimit(alpha, len(cells))
 	for i := range cells {
 		cells[i].Failed = math.Abs(cells[i].Z) > limit
 		failed = failed || cells[i].Failed
 	}
 	sort.SliceStable(cells, func(i, j int) bool { return math.Abs(cells[i].Z) > math.Abs(cells[j].Z) })
 	return cells, failed
+}
+
+// CalibrationLimit returns the |z| above which a cell fails at level alpha over
+// n cells (two-sided, Bonferroni).
+func CalibrationLimit(alpha float64, n int) float64 {
+	return distuv.UnitNormal.Quantile(1 - alpha/(2*float64(max(n, 1))))
 }

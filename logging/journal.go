@@ -241,7 +241,7 @@ func (j *Journal) gather(ctx context.Context, what string, put func(*encoder)) (
 	case <-g.done:
 		return g.position, g.err
 	case <-ctx.Done():
-		return 0, fmt.Errorf("gave up waiting for the journal, so the events may or may not be recorded: %w", ctx.Err())
+		return 0, nextbest.Errorf(nextbest.Unavailable, "the caller gave up waiting for the journal, so the events may or may not be recorded: %w", ctx.Err())
 	}
 }
 

@@ -114,9 +114,9 @@ func updateStream(ctx context.Context, js jetstream.JetStream, stream jetstream.
 
 // Read calls f with the events of every message after a position, up to the
 // newest one when Read was called, in order; what f gets is its own to keep.
-// Messages that were purged are in ClickHouse, so a reader who starts where the
-// sink is misses nothing. Messages that cannot be decoded are left out, as the
-// sink does.
+// Messages that cannot be decoded are left out, as the sink does. When some of
+// the messages were purged, because ClickHouse has them, the error's code is
+// Stale: read ClickHouse again and start after the sink's position of now.
 func (j *Journal) Read(ctx context.Context, after uint64, f func(position uint64, ev *Events) error) error {
 	last, err := j.Last(ctx)
 	if err != nil || last <= after {
@@ -133,15 +133,16 @@ func (j *Journal) Read(ctx context.Context, after uint64, f func(position uint64
 	if err != nil {
 		return journalError("read events", err)
 	}
-	if info.State.Msgs == 0 || info.State.FirstSeq > last {
-		return nil // everything was purged
+	purged := nextbest.Errorf(nextbest.Stale, "the journal was purged beyond position %d: read ClickHouse again and start after the sink's position of now", after)
+	if info.State.FirstSeq > after+1 {
+		return purged
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
 		return journalError("read events", err)
 	}
 	defer messages.Stop()
-	for {
+	for want := after + 1; ; want++ { // nothing but a purge leaves a gap
 		wait, cancel := context.WithTimeout(ctx, 5*time.Second)
 		msg, err := messages.Next(jetstream.NextContext(wait))
 		cancel()
@@ -151,9 +152,10 @@ func (j *Journal) Read(ctx context.Context, after uint64, f func(position uint64
 			if err != nil {
 				return journalError("read events", err)
 			}
-			if info.State.FirstSeq > last {
-				return nil
+			if info.State.FirstSeq > want {
+				return purged
 			}
+			want--
 			continue
 		}
 		if err != nil {
@@ -164,8 +166,8 @@ func (j *Journal) Read(ctx context.Context, after uint64, f func(position uint64
 			return journalError("read events", err)
 		}
 		position := meta.Sequence.Stream
-		if position > last {
-			return nil
+		if position != want {
+			return purged
 		}
 		ev := new(Events)
 		if err := decode(msg.Data(), ev); err == nil {

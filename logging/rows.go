@@ -40,6 +40,11 @@ func (s *Store) Rows(ctx context.Context, q nextbest.Query, fn func(*nextbest.Ba
 	if err != nil {
 		return err
 	}
+	return s.rows(ctx, plan, fn)
+}
+
+// rows runs a plan.
+func (s *Store) rows(ctx context.Context, plan *rowPlan, fn func(*nextbest.Batch) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	rewards := newRewardStream()
 	ended := make(chan struct{})
@@ -54,7 +59,7 @@ func (s *Store) Rows(ctx context.Context, q nextbest.Query, fn func(*nextbest.Ba
 
 	in := newRowColumns(plan.contexts)
 	m := &rowMerge{plan: plan, in: in, rewards: rewards, emit: fn, signatures: make(map[string]*signature), dictionary: make(map[string]uint32)}
-	err = s.bulk(ctx, ch.Query{
+	err := s.bulk(ctx, ch.Query{
 		Body: plan.decisions(), Result: in.results, Settings: readSettings(plan.batch),
 		OnResult: func(context.Context, proto.Block) error {
 			m.err = m.block()
@@ -97,6 +102,7 @@ type rowPlan struct {
 	aggregation string
 	batch       int
 	contexts    bool
+	narrow      bool // rows without eligible actions and features
 }
 
 // planRows checks a query. now stands in for a MatureAt that is zero.
@@ -159,23 +165,28 @@ func planRows(q nextbest.Query, now time.Time) (*rowPlan, error) {
 // signatureSQL packs what repeats from row to row (eligible actions, policy,
 // experiment, arm) into one string: the lengths in bytes, a colon, the texts.
 // One string sorts faster than four dictionary columns, and is looked up once.
-const signatureSQL = `concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), eligible), [length(policy), length(experiment), length(arm)]), ','), ':', arrayStringConcat(eligible), policy, experiment, arm)`
+func signatureSQL(eligible string) string {
+	return `concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), ` + eligible + `), [length(policy), length(experiment), length(arm)]), ','), ':', arrayStringConcat(` + eligible + `), policy, experiment, arm)`
+}
 
 // decisions returns the query of the decisions at the placement, all of them
 // that a reward might belong to; "selected" marks those the caller asked for,
 // and the others come without their long columns.
 func (p *rowPlan) decisions() string {
-	context := ""
+	eligible, chances, x, context := "eligible", "if(selected, probabilities, [])", "if(selected, x, [])", ""
+	if p.narrow {
+		eligible, chances, x = "CAST([], 'Array(String)')", "CAST([], 'Array(Float64)')", "CAST([], 'Array(Float32)')"
+	}
 	if p.contexts {
 		context = ", if(selected, context, '') AS context_text"
 	}
 	return `WITH toUInt8(` + all(p.selected()) + `) AS selected
 SELECT customer, time, decision_id, slot, selected,
-    if(selected, ` + signatureSQL + `, '') AS signature,
-    toUInt32(indexOf(eligible, action)) AS chosen,
-    if(selected, probabilities, []) AS chances,
+    if(selected, ` + signatureSQL(eligible) + `, '') AS signature,
+    toUInt32(indexOf(` + eligible + `, action)) AS chosen,
+    ` + chances + ` AS chances,
     mixture_propensity, floor,
-    if(selected, x, []) AS features_x` + context + `
+    ` + x + ` AS features_x` + context + `
 FROM decisions
 WHERE ` + all(p.base(p.to+p.window)) + `
 ORDER BY customer, time, toUInt128(decision_id), slot`

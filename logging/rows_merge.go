@@ -240,7 +240,7 @@ func (m *rowMerge) add(i int) (int, error) {
 	switch {
 	case hi-lo != len(s.eligible):
 		return 0, nextbest.Errorf(nextbest.Internal, "decision %s slot %d is logged with %d eligible actions and %d probabilities; the log is damaged there", in.id[i], in.slot[i], len(s.eligible), hi-lo)
-	case chosen == 0:
+	case chosen == 0 && !m.plan.narrow:
 		return 0, nextbest.Errorf(nextbest.Internal, "decision %s slot %d is logged with an action that is not among its eligible ones; the log is damaged there", in.id[i], in.slot[i])
 	}
 	if m.batch == nil {

@@ -65,13 +65,13 @@ func TestRowsAgainstReference(t *testing.T) {
 		}
 		log := newRandomLog(rng, 250, 700)
 		log.insert(t, store, rng)
-		for i := range 40 {
+		for i := range 25 {
 			q := randomQuery(rng, log.last)
 			total += checkRows(t, store, q, log.rows(q))
 			if t.Failed() {
 				t.Fatalf("seed %d, query %d: %+v", seed, i, q)
 			}
-			if i == 20 {
+			if i == 12 {
 				for _, table := range []string{tableDecisions, tableRewards, tableRewardReports, tableImpressions} {
 					if err := store.conn.Exec(t.Context(), "OPTIMIZE TABLE "+table+" FINAL"); err != nil {
 						t.Fatal(err)
@@ -80,7 +80,7 @@ func TestRowsAgainstReference(t *testing.T) {
 			}
 		}
 	}
-	if total < 500 {
+	if total < 300 {
 		t.Errorf("only %d rows were compared; the queries are too narrow", total)
 	}
 }
@@ -95,7 +95,6 @@ func checkRows(t *testing.T, s *Store, q nextbest.Query, want map[key]row) int {
 		if limit := q.BatchSize; limit > 0 && b.N() > limit+1 {
 			t.Errorf("a batch of %d rows, asked for %d", b.N(), limit)
 		}
-		slot := make(map[string]uint8)
 		for i := range b.N() {
 			n++
 			if cmp.Or(cmp.Compare(lastCustomer, b.Customer[i]), cmp.Compare(lastTime, b.Time[i])) > 0 {
@@ -103,7 +102,6 @@ func checkRows(t *testing.T, s *Store, q nextbest.Query, want map[key]row) int {
 			}
 			lastCustomer, lastTime = b.Customer[i], b.Time[i]
 			id := b.Decision[i]
-			slot[id.String()]++
 			k := key{id, 1}
 			if _, ok := want[k]; !ok {
 				k.slot = 2 // a second slot of which the first was seen already
@@ -279,7 +277,7 @@ SELECT dateTimeToUUIDv7(toDateTime(1780000000 + intDiv(number, 10), 'UTC')), 1, 
   lower(hex(MD5(toString(cityHash64(number) % %[2]d)))), 'live', ['mens-email', 'womens-email', 'do-nothing'][1 + number % 3], 'a', 'email', 0.33, 0.33,
   ['mens-email', 'womens-email', 'do-nothing'], [0.33, 0.33, 0.34], 'lints@1', arrayMap(i -> toFloat32(cityHash64(number, i) % 1000) / 1000, range(32)),
   '{"context":{"history":329.08,"recency":3},"customer":{}}', 0.02, number + 1, toUInt64(-1) - number
-FROM numbers(%[1]d)`,
+FROM numbers(%[1]d) SETTINGS max_block_size = 65536, min_insert_block_size_rows = 262144, max_threads = 1, max_insert_threads = 1`,
 		`INSERT INTO rewards_raw SELECT concat('c', toString(number)), ['purchase', 'visit'][1 + number % 2], number % 100, toDateTime64(1780000000 + cityHash64(number, 1) % %[1]d / 10, 6, 'UTC'),
   toUUID('00000000-0000-0000-0000-000000000000'), 1, lower(hex(MD5(toString(cityHash64(number) % %[2]d)))), false, %[1]d + number, %[1]d + number FROM numbers(%[3]d)`,
 		`INSERT INTO rewards_raw SELECT concat('d', toString(decision_id)), 'visit', 1, time + 60, decision_id, 1, '', false, journal_position, journal_position FROM decisions_raw WHERE journal_position % 5 = 0`,

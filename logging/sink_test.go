@@ -340,12 +340,18 @@ func TestSinkPurges(t *testing.T) {
 	if err != nil || info.State.Msgs == 0 {
 		t.Errorf("the journal keeps %d messages, %v; it has room for some", info.State.Msgs, err)
 	}
+	if err := j.Read(ctx, 0, func(uint64, *Events) error { return nil }); nextbest.CodeOf(err) != nextbest.Stale {
+		t.Errorf("reading what was purged: %v", err)
+	}
 	// A day later, everything is old.
 	if err := sink.purge(ctx, time.Now().Add(25*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if info, err = j.stream.Info(ctx); err != nil || info.State.Msgs != 0 || info.State.LastSeq != last {
 		t.Errorf("a day later the journal keeps %d messages up to %d, %v; want none, up to %d", info.State.Msgs, info.State.LastSeq, err, last)
+	}
+	if err := j.Read(ctx, last, func(uint64, *Events) error { return nil }); err != nil {
+		t.Errorf("reading after the end: %v", err)
 	}
 }
 

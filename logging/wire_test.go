@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -226,4 +227,23 @@ func BenchmarkEncodeReward(b *testing.B) {
 		e.reward(&r)
 	}
 	b.ReportMetric(float64(len(e.buf))/float64(e.rows), "B/reward")
+}
+
+// Messages of format 1 stay readable: they may be in somebody's journal.
+func TestWireFormat1(t *testing.T) {
+	want := testEvents(rand.New(rand.NewPCG(11, 12)))
+	pinned, err := os.ReadFile("testdata/journal_v1.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Events
+	if err := decode(pinned, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("decoded\n%+v\nwant\n%+v", got, want)
+	}
+	if !bytes.Equal(encode(want), pinned) {
+		t.Error("the encoder writes something else than format 1: give it a new format number")
+	}
 }

@@ -54,12 +54,15 @@ func (j *judge) refusals() (out []estimators.Refusal) {
 }
 
 // exploration refuses a log that never varied, and says what would have to be
-// logged instead.
-func (j *judge) exploration(off float64) (estimators.Refusal, bool) {
+// logged instead. Where arms of certain policies were mixed (a holdout beside
+// rules, say), a policy that stays within the arms can be evaluated: its
+// weights average to 1.
+func (j *judge) exploration(d *estimators.Diagnostics) (estimators.Refusal, bool) {
 	s := j.s
-	if s.rows == 0 || s.certain < s.rows-s.missing || s.missing == s.rows {
+	if known := s.rows - s.missing; known == 0 || s.certain < known || s.alone < known && j.withinArms(d) {
 		return estimators.Refusal{}, false
 	}
+	off := max(d.OffSupport, 1-d.MeanWeight)
 	// A candidate that disagrees on δ of the rows has E[w²] ≈ (1−δ)/(1−ε) + δK/ε.
 	const ε = 0.05
 	k := max(float64(s.eligible)/float64(s.rows), 2)
@@ -73,10 +76,19 @@ func (j *judge) exploration(off float64) (estimators.Refusal, bool) {
 	cure := fmt.Sprintf("turn on exploration: ε ≥ %.2f uniform over the eligible actions for at least %s decisions", ε, thousands(roundUp(need)))
 	if days := float64(s.last-s.first) / 86400e6; days >= 0.5 {
 		perDay := float64(s.rows) / days
-		cure += fmt.Sprintf(" (about %.0f days of this traffic)", math.Ceil(need/perDay))
+		unit := "days"
+		if need <= perDay {
+			unit = "day"
+		}
+		cure += fmt.Sprintf(" (about %.0f %s of this traffic)", math.Ceil(need/perDay), unit)
 	}
 	return estimators.Refusal{Code: estimators.RefusedDeterministic,
 		Message: "every action was certain: rules alone made this log, so it holds nothing about any other choice", Cure: cure}, true
+}
+
+// withinArms reports whether the weights' mean is what full support gives.
+func (j *judge) withinArms(d *estimators.Diagnostics) bool {
+	return d.OffSupport <= j.req.Limits.OffSupport && math.Abs(d.WeightZ) <= j.req.Limits.WeightZ && math.Abs(d.MeanWeight-1) < 0.2
 }
 
 // roundUp keeps two leading digits, rounded up.
@@ -114,7 +126,7 @@ func (j *judge) result(name string, t *tally) Result {
 		return r
 	}
 	r.Refusals = append(r.Refusals, j.general...)
-	certain, deterministic := j.exploration(d.OffSupport)
+	certain, deterministic := j.exploration(&d)
 	if t.isLogged {
 		// What ran needs no propensities: only too few or unfinished rewards spoil it.
 		r.Refusals = keep(append(r.Refusals, estimators.Judge(d, j.req.Limits)...), estimators.RefusedImmature, estimators.RefusedESS, estimators.RefusedConversions, estimators.RefusedShare)
@@ -127,7 +139,11 @@ func (j *judge) result(name string, t *tally) Result {
 				Message: fmt.Sprintf("%d of %d rows were used to train or tune the candidates", j.s.trained, j.s.rows),
 				Cure:    "evaluate on other customers (a split) or later decisions than those trained on"})
 		}
-		r.Refusals = append(r.Refusals, estimators.Judge(d, j.req.Limits)...)
+		for _, x := range estimators.Judge(d, j.req.Limits) {
+			if x.Code != estimators.RefusedWeights || !deterministic { // the same finding
+				r.Refusals = append(r.Refusals, x)
+			}
+		}
 		if j.declared && d.MaxWeight > j.maxWeight*(1+1e-6) {
 			r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedFloor,
 				Message: fmt.Sprintf("a weight of %.4g is above the largest that is declared possible, %.4g", d.MaxWeight, j.maxWeight),

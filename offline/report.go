@@ -63,7 +63,7 @@ type LogSummary struct {
 	Actions            []string  `json:"actions"`
 	Policies           []Share   `json:"policies"`
 	Features           int       `json:"features"`
-	Certain            int64     `json:"certain"` // rows whose action had probability 1 among several
+	Certain            int64     `json:"certain"` // rows whose arm gave its action probability 1
 	Unknown            int64     `json:"unknown_probabilities"`
 	MissingPropensity  int64     `json:"missing_propensity"`
 	Immature           int64     `json:"immature"`
@@ -76,6 +76,7 @@ type LogSummary struct {
 	Adaptive           bool      `json:"adaptive"`
 	CalibrationFailed  bool      `json:"calibration_failed"`
 	CalibrationChecked int       `json:"calibration_checked"`
+	CalibrationLimit   float64   `json:"calibration_limit"` // |z| above which a cell fails
 }
 
 // Share is a policy version's rows.
@@ -217,6 +218,7 @@ const alphaCalibration = 0.001
 func (r *Report) calibrate(s *study, names []string) {
 	cells, failed := s.calib.Judge(alphaCalibration)
 	r.Log.CalibrationFailed, r.Log.CalibrationChecked = failed, len(cells)
+	r.Log.CalibrationLimit = estimators.CalibrationLimit(alphaCalibration, len(cells))
 	r.Cells = make([]Calibration, len(cells))
 	for i, c := range cells {
 		r.Cells[i] = Calibration{Action: names[c.Action], From: float64(c.Decile) / 10, To: float64(c.Decile+1) / 10,

@@ -200,6 +200,29 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
+// Beside a holdout, rules alone are still found out, though no propensity is
+// 1; doing nothing can be evaluated from the holdout, and with exploration the
+// mixture's propensities give the truth.
+func TestRunWithHoldout(t *testing.T) {
+	s := conversions()
+	s.Holdout, s.Epsilon, s.Each = 0.2, 0, 1
+	report := evaluated(t, s, request(s, s.Best()))
+	x := get(t, report, "best")
+	if !x.Refused() || x.Refusals[0].Code != estimators.RefusedDeterministic || x.DR != nil {
+		t.Errorf("rules and a holdout: %+v", x.Refusals)
+	}
+	x = get(t, report, nextbest.DoNothing)
+	v := s.Always(0).Value()
+	if x.Refused() || !(x.IPS.Low < v && v < x.IPS.High) {
+		t.Errorf("do-nothing %+v %+v, truth %g", x.Refusals, x.IPS, v)
+	}
+	s.Epsilon = 0.3
+	x = get(t, evaluated(t, s, request(s, s.Best())), "best")
+	if v = s.Best().Value(); x.Refused() || !(x.DR.Low < v && v < x.DR.High) {
+		t.Errorf("best %+v %+v, truth %g", x.Refusals, x.DR, v)
+	}
+}
+
 // A day on which the logged propensities were not true is named.
 func TestRunNamesABrokenDay(t *testing.T) {
 	s := conversions()

@@ -26,6 +26,7 @@ type Simulation struct {
 	Revenue   bool    // a conversion is worth a skewed amount with mean 1
 	Clustered bool    // half of the customers never convert, the others twice as often
 	Epsilon   float64 // uniform exploration; 0: rules alone
+	Holdout   float64 // share of customers for whom nothing is done
 	Seed      uint64
 
 	// What can be wrong with a log.
@@ -200,8 +201,9 @@ func (s *Simulation) Rows(ctx context.Context, q nextbest.Query, f func(*nextbes
 		if s.Clustered {
 			liking = float64(2 * rng.IntN(2))
 		}
+		held := s.Holdout > 0 && rng.Float64() < s.Holdout
 		for range s.Each {
-			s.row(b, rng, n, customer, kind, liking, eligible[kind], served[kind])
+			s.row(b, rng, n, customer, kind, liking, eligible[kind], served[kind], held)
 			n++
 			if b.N() == size {
 				if err := flush(); err != nil {
@@ -216,7 +218,12 @@ func (s *Simulation) Rows(ctx context.Context, q nextbest.Query, f func(*nextbes
 	return nil
 }
 
-func (s *Simulation) row(b *nextbest.Batch, rng *rand.Rand, n int, customer string, kind int, liking float64, eligible []int, served []float64) {
+func (s *Simulation) row(b *nextbest.Batch, rng *rand.Rand, n int, customer string, kind int, liking float64, eligible []int, rule []float64, held bool) {
+	served := rule
+	if held {
+		served = make([]float64, len(rule))
+		served[0] = 1
+	}
 	u, chosen := rng.Float64(), len(served)-1
 	for k, p := range served {
 		if u -= p; u < 0 {
@@ -227,10 +234,17 @@ func (s *Simulation) row(b *nextbest.Batch, rng *rand.Rand, n int, customer stri
 	if s.Broken && n/10000 == 1 && served[chosen] > 0.5 && rng.Float64() < 0.5 {
 		chosen = (chosen + 1) % len(served)
 	}
-	propensity := served[chosen]
+	mixture := func(k int) float64 {
+		p := (1 - s.Holdout) * rule[k]
+		if k == 0 {
+			p += s.Holdout
+		}
+		return p
+	}
+	propensity := mixture(chosen)
 	if s.Redraw > 0 && rng.Float64() < s.Redraw {
 		chosen = 0
-		propensity = served[0]
+		propensity = mixture(0)
 	}
 	if s.Unlogged > 0 && rng.Float64() < s.Unlogged {
 		propensity = math.NaN()
@@ -242,7 +256,7 @@ func (s *Simulation) row(b *nextbest.Batch, rng *rand.Rand, n int, customer stri
 			reward = math.Exp(0.6*rng.NormFloat64() - 0.18)
 		}
 	}
-	floor := s.Epsilon / float64(len(eligible))
+	floor := (1 - s.Holdout) * s.Epsilon / float64(len(eligible))
 	if s.Undeclared {
 		floor = 0
 	}

@@ -24,7 +24,8 @@ type study struct {
 	missing                int64 // rows without a propensity
 	immature               int64
 	trained                int64 // rows in a training split or period
-	certain                int64 // rows whose action had probability 1
+	certain                int64 // rows whose arm gave its action probability 1
+	alone                  int64 // of those, rows whose propensity was 1: no other arm either
 	unknown                int64 // rows without the serving policy's probabilities
 	matched                int64
 	eligible               int64
@@ -127,7 +128,11 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 		return nil
 	case !(p > 0 && p <= 1+1e-9):
 		return rowErrorf(b, i, "the propensity of %s is %v: it must be in (0, 1]", b.Actions[eligible[b.Chosen[i]]], p)
-	case p >= 1-1e-9 && len(eligible) > 1:
+	}
+	if p >= 1-1e-9 {
+		s.alone++
+		s.certain++
+	} else if known && probabilities[b.Chosen[i]] >= 1-1e-9 {
 		s.certain++
 	}
 	fs := &s.fixed[fold]
@@ -177,6 +182,7 @@ func (s *study) merge(o *study) {
 	s.immature += o.immature
 	s.trained += o.trained
 	s.certain += o.certain
+	s.alone += o.alone
 	s.unknown += o.unknown
 	s.matched += o.matched
 	s.eligible += o.eligible

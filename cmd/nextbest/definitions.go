@@ -44,11 +44,14 @@ func (d *definitions) Put(ctx context.Context, c nextbest.Change) (nextbest.Reco
 func (d *definitions) Run(ctx context.Context) error {
 	for {
 		changed := d.Changed()
+		var again <-chan time.Time
 		if err := d.refresh(); err != nil {
-			d.log.Error("the new definitions do not compile; deciding by the ones before", "error", err)
+			d.log.Error("the new definitions do not compile yet; deciding by the ones before", "error", err)
+			again = time.After(time.Second)
 		}
 		select {
 		case <-changed:
+		case <-again:
 		case <-ctx.Done():
 			return nil
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"nextbest"
 	"nextbest/experiments"
 	"nextbest/internal/api"
+	"nextbest/internal/decisions"
 	"nextbest/internal/learning"
 	"nextbest/offline"
 )
@@ -17,7 +19,10 @@ import (
 type evaluator struct{ p *platform }
 
 // shared is a registered policy that several cores may ask at once.
-type shared struct{ offline.Candidate }
+type shared struct{ *decisions.Candidate }
+
+// ContextFree reports whether the rows' contexts need not be read.
+func (s shared) ContextFree() bool { return !s.NeedsContexts() }
 
 // Fork returns the candidate itself.
 func (s shared) Fork() offline.Candidate { return s }
@@ -37,7 +42,7 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	if q.Objective, err = e.objective(ask); err != nil {
 		return nil, err
 	}
-	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds}
+	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, Adaptive: e.adaptive(ask.Placement)}
 	for i, c := range ask.Candidates {
 		ref, err := nextbest.ParseRef(c.Policy)
 		if err != nil {
@@ -47,7 +52,6 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		if err != nil {
 			return nil, err
 		}
-		request.Query.Contexts = request.Query.Contexts || candidate.NeedsContexts()
 		request.Candidates = append(request.Candidates, shared{candidate})
 		ranges, err := learning.Ranges(e.p.definitions, ref, c.Model)
 		if err != nil {
@@ -60,6 +64,34 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		}
 	}
 	return offline.Run(ctx, e.p.store, request, progress)
+}
+
+// adaptive reports whether any policy that learned online ever served the
+// placement: its log is then not one of fixed loggers.
+func (e evaluator) adaptive(placement string) bool {
+	id, _, _ := strings.Cut(placement, "@")
+	for _, rec := range e.p.definitions.History(nextbest.KindPlacement, id) {
+		var p struct {
+			Learning string `json:"learning"`
+		}
+		if json.Unmarshal(rec.Document, &p) == nil && p.Learning == decisions.Online {
+			return true
+		}
+	}
+	for _, newest := range e.p.definitions.List(nextbest.KindExperiment) {
+		for _, rec := range e.p.definitions.History(nextbest.KindExperiment, newest.ID) {
+			d, err := experiments.Parse(rec.Document)
+			if err != nil || d.Placement != id || d.Started.IsZero() {
+				continue
+			}
+			for _, arm := range d.Arms {
+				if arm.Learning == decisions.Online {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // objective returns what the evaluation sums: the objective that is named, the

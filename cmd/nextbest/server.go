@@ -27,6 +27,7 @@ type server struct {
 	experiments *experiments.Service
 	trainer     *learning.Trainer
 	telemetry   *telemetry
+	kept        kept
 }
 
 // settings are what serve and demo can choose besides the engines.

@@ -21,14 +21,9 @@ import (
 // history, and rewards straight to the journal.
 type outcomes struct{ p *platform }
 
-// Impressions records what became of decisions.
+// Impressions records what became of decisions, all or none.
 func (o outcomes) Impressions(ctx context.Context, is []nextbest.Impression) (uint64, error) {
-	for _, i := range is {
-		if err := o.p.pipeline.Impression(ctx, i); err != nil {
-			return 0, err
-		}
-	}
-	return 0, nil
+	return o.p.pipeline.Impressions(ctx, is)
 }
 
 // Rewards records rewards, all or none.
@@ -65,6 +60,19 @@ func (l rowLog) Decision(ctx context.Context, id uuid.UUID) (slots []nextbest.De
 		return nil
 	})
 	return slots, err
+}
+
+// Unmatched returns rewards that belong to no decision.
+func (l rowLog) Unmatched(ctx context.Context, q api.UnmatchedQuery) ([]api.UnmatchedReward, error) {
+	found, err := l.store.Unmatched(ctx, logging.UnmatchedQuery{Kind: q.Kind, From: q.From, To: q.To, Limit: q.Limit})
+	out := make([]api.UnmatchedReward, len(found))
+	for i, r := range found {
+		out[i] = api.UnmatchedReward{ID: r.ID, Kind: r.Kind, Value: r.Value, Time: r.Time, Customer: r.Customer, Why: r.Why}
+		if r.DecisionID != uuid.Nil {
+			out[i].DecisionID = &r.DecisionID
+		}
+	}
+	return out, err
 }
 
 // trainer makes models on request.

@@ -46,6 +46,7 @@ type Verification struct {
 type Verified struct {
 	Checked   int64        `json:"checked"`
 	Identical int64        `json:"identical"`
+	Skipped   int64        `json:"skipped,omitempty" doc:"imported rows: nobody here drew them"`
 	Different []Difference `json:"different" doc:"the first ones"`
 }
 
@@ -103,7 +104,7 @@ func (s *Server) verificationRoutes() {
 			if err := s.checkRange(in.Body.Placement, in.Body.From, in.Body.To, in.Body.Placement == ""); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, kindVerification, in.Body, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, KindVerification, in.Body, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
 				v, err := s.o.Verifier.Verify(ctx, in.Body, progress)
 				if v.Different == nil {
 					v.Different = []Difference{}
@@ -112,7 +113,7 @@ func (s *Server) verificationRoutes() {
 			})
 			return &jobOutput{Location: "/v1/verifications/" + job.ID, Body: job}, err
 		})
-	s.jobRoutes(kindVerification, "verification", MayAnalyse)
+	s.jobRoutes(KindVerification, "verification", MayAnalyse)
 }
 
 // jobRoutes registers what every kind of job has: get, list, cancel.

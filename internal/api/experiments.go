@@ -29,7 +29,7 @@ type Experiment struct {
 	SetAside         bool                  `json:"set_aside,omitempty" doc:"its rows are never trained on"`
 	Salt             string                `json:"salt" minLength:"1" maxLength:"64" doc:"different for every experiment"`
 	Evaluation       string                `json:"evaluation,omitempty" doc:"id of the evaluation that is the offline evidence"`
-	Author           string                `json:"author,omitempty" doc:"key that wrote it last; set by the server"`
+	Author           string                `json:"author,omitempty" doc:"key that created it; set by the server"`
 	State            string                `json:"state,omitempty" enum:"draft,running,promoted,stopped,rolled_back"`
 	Started          time.Time             `json:"started,omitzero"`
 	Ended            time.Time             `json:"ended,omitzero"`
@@ -64,13 +64,13 @@ type ExperimentGuardrail struct {
 	Window nextbest.Duration `json:"window,omitempty"`
 }
 
-// prepareExperiment validates with the experiments' own rules and makes the
-// caller the author: whoever promotes must be somebody else.
+// prepareExperiment validates with the experiments' own rules. The author is
+// whoever created it, whatever the document says: whoever promotes must be
+// somebody else.
 func prepareExperiment(ctx context.Context, id string, e *Experiment, before *nextbest.Record) ([]byte, error) {
 	if err := sameID(id, &e.ID); err != nil {
 		return nil, err
 	}
-	e.Author = Who(ctx).Key
 	raw, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
@@ -79,11 +79,13 @@ func prepareExperiment(ctx context.Context, id string, e *Experiment, before *ne
 	if err != nil {
 		return nil, err
 	}
+	d.Author = Who(ctx).Key
 	var old *experiments.Definition
 	if before != nil {
 		if old, err = experiments.Parse(before.Document); err != nil {
 			return nil, nextbest.Errorf(nextbest.Internal, "experiment %s does not decode: %w", id, err)
 		}
+		d.Author = old.Author
 	}
 	if err := experiments.CheckChange(old, d); err != nil {
 		return nil, err

@@ -173,7 +173,7 @@ func (d *domain) Apply(_ context.Context, c Command) (nextbest.Record, error) {
 		return nextbest.Record{}, d.fail
 	}
 	d.commands = append(d.commands, c)
-	doc := `{"placement":"web","arms":[],"primary":{"reward":"purchase"},"window":"14d","salt":"s","state":"running"}`
+	doc := strings.Replace(experimentBody, "{", `{"state":"running",`, 1)
 	if c.Verb == "rollback" {
 		doc = placementBody
 	}

@@ -135,7 +135,7 @@ type bodyKey struct{}
 
 // allow returns who is calling if the key has the permission.
 func (s *Server) allow(c *gin.Context, may Permission) (Identity, error) {
-	id, err := s.auth.identify(c.Request.Header)
+	id, err := s.identifyRequest(c.Request)
 	if err != nil {
 		return id, err
 	}

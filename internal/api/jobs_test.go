@@ -13,7 +13,7 @@ import (
 
 // running starts the fixture's workers and returns how to stop them.
 func (f *fixture) running() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) // not the test's: stop ends it
 	done := make(chan struct{})
 	go func() { defer close(done); f.srv.Run(ctx) }()
 	return func() { cancel(); <-done }
@@ -37,8 +37,8 @@ func (f *fixture) job(id string) (job Job) {
 }
 
 func TestEvaluation(t *testing.T) {
-	f := newFixture(t)
 	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t) // in the bubble, or its channels would not count
 		release := make(chan struct{})
 		f.dom.evaluate = func(ctx context.Context, progress func(int64)) (any, error) {
 			progress(123)
@@ -50,6 +50,7 @@ func TestEvaluation(t *testing.T) {
 			}
 		}
 		stop := f.running()
+		defer stop()
 		first, second, third := f.evaluate(), f.evaluate(), f.evaluate()
 		synctest.Wait()
 		if job := f.job(first.ID); job.State != Running || job.Progress != 123 {
@@ -87,6 +88,7 @@ func TestEvaluation(t *testing.T) {
 		// What fails says why, without our inside; a panic too.
 		f.dom.evaluate = func(context.Context, func(int64)) (any, error) { panic("secret") }
 		bad := f.evaluate()
+		synctest.Wait()
 		f.dom.evaluate = func(context.Context, func(int64)) (any, error) {
 			return nil, nextbest.FieldErrorf("split", "overlaps the training")
 		}
@@ -112,30 +114,30 @@ func TestEvaluation(t *testing.T) {
 
 // TestLeftOver: what an earlier process left unfinished is marked.
 func TestLeftOver(t *testing.T) {
-	f := newFixture(t)
-	doc, _ := json.Marshal(Job{ID: "old", State: Running, By: "somebody", Instance: "another", Created: testNow})
-	if _, err := f.reg.Put(t.Context(), nextbest.Change{Kind: nextbest.KindEvaluation, ID: "old", Document: doc, Actor: "somebody"}); err != nil {
-		t.Fatal(err)
-	}
-	if job := f.job("old"); job.State != Running {
-		t.Fatalf("%+v", job)
-	}
-	if w := f.do(Analyst, "DELETE", "/v1/evaluations/old", ""); w.Code != 409 {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
 	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		doc, _ := json.Marshal(Job{ID: "old", State: Running, By: "somebody", Instance: "another", Created: testNow})
+		if _, err := f.reg.Put(t.Context(), nextbest.Change{Kind: nextbest.KindEvaluation, ID: "old", Document: doc, Actor: "somebody"}); err != nil {
+			t.Fatal(err)
+		}
+		if job := f.job("old"); job.State != Running {
+			t.Errorf("%+v", job)
+		}
+		if w := f.do(Analyst, "DELETE", "/v1/evaluations/old", ""); w.Code != 409 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
 		stop := f.running()
 		synctest.Wait()
 		stop()
+		if job := f.job("old"); job.State != Interrupted {
+			t.Errorf("%+v", job)
+		}
 	})
-	if job := f.job("old"); job.State != Interrupted {
-		t.Errorf("%+v", job)
-	}
 }
 
 func TestVerification(t *testing.T) {
-	f := newFixture(t)
 	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
 		stop := f.running()
 		defer stop()
 		w := f.do(Analyst, "POST", "/v1/verifications", `{"placement":"web"}`)

@@ -70,14 +70,13 @@ type Experiment struct {
 	Why       string                        `json:"why,omitempty"` // reason of the last change of state
 	Evidence  *experiments.Evidence         `json:"evidence,omitempty"`
 	Gates     map[string][]experiments.Gate `json:"gates,omitempty"`
-	Promised  map[string]Mean               `json:"promised,omitempty"` // by arm, from the offline evaluation
 	Problem   string                        `json:"problem,omitempty"`
 }
 
 // Health is the state of the machinery.
 type Health struct {
 	Dependencies []Dependency `json:"dependencies"`
-	LagEvents    uint64       `json:"lag_events"` // in the journal, not yet in ClickHouse
+	LagMessages  uint64       `json:"lag_messages"` // in the journal, not yet in ClickHouse
 	DeadLetters  uint64       `json:"dead_letters"`
 	Unmatched    int64        `json:"unmatched"`
 	Verified     *Verified    `json:"verified"` // the newest verification

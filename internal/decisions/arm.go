@@ -1,6 +1,9 @@
 package decisions
 
 import (
+	"context"
+	"errors"
+
 	"nextbest"
 	"nextbest/bandit"
 	"nextbest/internal/actions"
@@ -98,7 +101,11 @@ func (c *Catalogue) parameters(spec *policySpec, n uint64) (*bandit.Model, error
 	}
 	b, err := c.blobs(doc.Hash)
 	if err != nil {
-		return nil, nextbest.Errorf(nextbest.Unavailable, "parameters of model %d of policy %s: %w", n, spec.name, err)
+		code := nextbest.CodeOf(err)
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			code = nextbest.Unavailable
+		}
+		return nil, nextbest.Errorf(code, "parameters of model %d of policy %s: %w", n, spec.name, err)
 	}
 	m, err := bandit.UnmarshalModel(b)
 	if err != nil {

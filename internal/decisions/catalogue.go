@@ -43,6 +43,7 @@ type Catalogue struct {
 	names   map[string]string // one copy of every action, group and channel name
 	reading bool              // some action's cap counts contacts by others
 	broken  []nextbest.Problem
+	away    error // why parameters could not be fetched, while it was made
 }
 
 type objectKey struct {
@@ -69,8 +70,10 @@ func (o *object) compiled() (any, error) {
 }
 
 // Compile compiles the registry's records, old versions included, in any
-// order. The error says that the records contradict each other; definitions
-// that do not compile are listed by Broken.
+// order. Definitions that do not compile are listed by Broken. The error says
+// that the records contradict each other, or, with the code Unavailable, that a
+// model's parameters cannot be fetched now: go on with the catalogue there is
+// and try again.
 func Compile(records []nextbest.Record, blobs Blobs) (*Catalogue, error) {
 	return (&Catalogue{}).Update(records, blobs)
 }
@@ -126,6 +129,9 @@ func (c *Catalogue) Update(records []nextbest.Record, blobs Blobs) (*Catalogue, 
 		slices.SortFunc(versions, func(a, b *object) int { return int(a.record.Version) - int(b.record.Version) })
 	}
 	next.link(c)
+	if next.away != nil {
+		return nil, nextbest.Errorf(nextbest.Unavailable, "the definitions up to revision %d cannot be compiled now: %w", next.Revision, next.away)
+	}
 	return next, nil
 }
 

@@ -73,6 +73,21 @@ func TestBrokenPlacementIsAlone(t *testing.T) {
 	}
 }
 
+// TestParametersAwayChangeNothing lets the blob store fail for a moment: the
+// update is refused, and succeeds later.
+func TestParametersAwayChangeNothing(t *testing.T) {
+	d := shop(t, "uniform", 0)
+	before := d.compile()
+	d.place("lints", 1)
+	away := func(string) ([]byte, error) { return nil, nextbest.Errorf(nextbest.Unavailable, "no responders") }
+	if c, err := before.Update(d.records, away); c != nil || nextbest.CodeOf(err) != nextbest.Unavailable {
+		t.Errorf("away: %v, %v", c, err)
+	}
+	if c, err := before.Update(d.records, d.blob); err != nil || c.placements["email"].policy.model != 1 {
+		t.Errorf("back: %v", err)
+	}
+}
+
 func TestOnlineLearningServesTheCurrentModel(t *testing.T) {
 	d := shop(t, "uniform", 0)
 	d.model(nextbest.Ref{ID: "ucb", Version: 1}, []string{"mens"}, 5)
@@ -135,7 +150,7 @@ func TestValidate(t *testing.T) {
 		{nextbest.KindModel, "gone.1", `{"policy":"gone@1","hash":"h0"}`, "policy"},
 		{nextbest.KindModel, "uniform.1", `{"policy":"uniform@1","hash":"h0"}`, "hash"},
 		{nextbest.KindModel, "wide.1", `{"policy":"wide@1","hash":"h0"}`, "hash"}, // three features for a schema of two
-		{nextbest.KindModel, "lints.1", `{"policy":"lints@1","hash":"lost"}`, "unavailable"},
+		{nextbest.KindModel, "lints.1", `{"policy":"lints@1","hash":"lost"}`, "hash"},
 		{nextbest.KindModel, "lints.1", ``, "conflict"},
 		{nextbest.KindCurrent, "lints.1", `{"model":9}`, "model"},
 		{nextbest.KindCurrent, "lints", `{"model":1}`, "invalid"},

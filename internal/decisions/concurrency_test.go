@@ -319,6 +319,10 @@ func TestImpressions(t *testing.T) {
 	if err := p.Impression(t.Context(), unknown); nextbest.CodeOf(err) != nextbest.NotFound {
 		t.Errorf("a decision that does not exist: %v", err)
 	}
+	good := nextbest.Impression{DecisionID: a.DecisionID, Status: nextbest.Shown}
+	if _, err := p.Impressions(t.Context(), []nextbest.Impression{good, unknown}); nextbest.CodeOf(err) != nextbest.NotFound {
+		t.Errorf("one of two does not exist: %v", err)
+	}
 	if len(w.impressions) != 6 {
 		t.Errorf("refused impressions were recorded: %d", len(w.impressions))
 	}

@@ -2,10 +2,8 @@ package decisions
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"hash"
 	"strconv"
 	"strings"
@@ -24,19 +22,6 @@ const (
 
 // DefaultType is the type of a customer's identifier when the call names none.
 const DefaultType = "customer"
-
-// NewSecrets returns the changes that give a new installation its pepper and
-// its first salt, each 256 random bits. They must not exist yet.
-func NewSecrets(actor string) []nextbest.Change {
-	var changes []nextbest.Change
-	for _, id := range []string{SecretPepper, SecretFirstSalt} {
-		var b [32]byte
-		rand.Read(b[:])
-		doc, _ := json.Marshal(secret{Value: hex.EncodeToString(b[:])})
-		changes = append(changes, nextbest.Change{Kind: nextbest.KindSecret, ID: id, Document: doc, Actor: actor, Reason: "first start"})
-	}
-	return changes
-}
 
 // saltNumber returns the number of a salt's name, 0 when it is not one.
 func saltNumber(id string) uint64 {

@@ -32,40 +32,56 @@ const (
 // Errors: nextbest.Invalid naming the field, NotFound for a decision that the
 // log does not have, Unavailable when an engine is away.
 func (p *Pipeline) Impression(ctx context.Context, i nextbest.Impression) error {
+	_, err := p.Impressions(ctx, []nextbest.Impression{i})
+	return err
+}
+
+// Impressions records several impressions, all or none, and returns their
+// position in the journal. See Impression.
+func (p *Pipeline) Impressions(ctx context.Context, list []nextbest.Impression) (position uint64, err error) {
+	if p.o.Impressions == nil {
+		return 0, nextbest.Errorf(nextbest.Internal, "this pipeline was made without a journal of impressions")
+	}
 	c := p.o.Catalogue()
 	now := p.o.Clock().UTC()
-	if i.Slot == 0 {
-		i.Slot = 1
-	}
-	if i.Time.IsZero() {
-		i.Time = now
-	}
-	i.Time = i.Time.UTC().Truncate(time.Microsecond)
-	if err := checkImpression(c, &i, now); err != nil {
-		return err
-	}
-	if p.o.Impressions == nil {
-		return nextbest.Errorf(nextbest.Internal, "this pipeline was made without a journal of impressions")
-	}
-	made, known, err := p.lookUp(ctx, i.DecisionID, i.Slot)
-	young := now.Sub(MintedAt(i.DecisionID)) < logLag
-	if !known && !young {
-		if err != nil {
-			return unavailable("the log", err)
+	list = slices.Clone(list)
+	found := make([]struct {
+		made
+		known bool
+	}, len(list))
+	for n := range list {
+		i := &list[n]
+		if i.Slot == 0 {
+			i.Slot = 1
 		}
-		return nextbest.Errorf(nextbest.NotFound, "decision %s, slot %d, is not in the log", i.DecisionID, i.Slot)
+		if i.Time.IsZero() {
+			i.Time = now
+		}
+		i.Time = i.Time.UTC().Truncate(time.Microsecond)
+		if err := checkImpression(c, i, now); err != nil {
+			return 0, err
+		}
+		found[n].made, found[n].known, err = p.lookUp(ctx, i.DecisionID, i.Slot)
+		if young := now.Sub(MintedAt(i.DecisionID)) < logLag; !found[n].known && !young {
+			if err != nil {
+				return 0, unavailable("the log", err)
+			}
+			return 0, nextbest.Errorf(nextbest.NotFound, "decision %s, slot %d, is not in the log", i.DecisionID, i.Slot)
+		}
 	}
-	if _, err := p.o.Impressions.Impressions(ctx, []nextbest.Impression{i}); err != nil {
-		return unavailable("the journal", err)
+	if position, err = p.o.Impressions.Impressions(ctx, list); err != nil {
+		return 0, unavailable("the journal", err)
 	}
-	if !known {
-		return p.postpone(i)
+	for n := range list {
+		if found[n].known {
+			if err = p.updateContact(ctx, &found[n].made, &list[n]); err == nil {
+				continue
+			}
+			p.o.Logger.Warn("an impression is recorded, and the contact history comes later", "decision", list[n].DecisionID, "error", err)
+		}
+		p.postpone(list[n])
 	}
-	if err := p.updateContact(ctx, &made, &i); err != nil {
-		p.o.Logger.Warn("an impression is recorded, and the contact history comes later", "decision", i.DecisionID, "error", err)
-		return p.postpone(i)
-	}
-	return nil
+	return position, nil
 }
 
 func checkImpression(c *Catalogue, i *nextbest.Impression, now time.Time) error {
@@ -203,12 +219,12 @@ type pendingImpression struct {
 	since      time.Time
 }
 
-func (p *Pipeline) postpone(i nextbest.Impression) error {
+// postpone keeps an impression that is recorded for the contact history.
+func (p *Pipeline) postpone(i nextbest.Impression) {
 	select {
 	case p.pending <- pendingImpression{i, p.o.Clock()}:
-		return nil
 	default:
-		return nextbest.Errorf(nextbest.Unavailable, "too many impressions wait for their decisions to reach the log; report it again")
+		p.o.Logger.Warn("an impression is recorded, and missing from the contact history: too many wait", "decision", i.DecisionID)
 	}
 }
 

@@ -126,6 +126,9 @@ func (c *Catalogue) serve(p *placement, policy nextbest.Ref, model uint64, learn
 	}
 	a, err := c.arm(armKey{policy, model}, previous)
 	if err != nil {
+		if nextbest.CodeOf(err) == nextbest.Unavailable {
+			c.away = err
+		}
 		at := field + "policy"
 		if model != 0 {
 			at = field + "model"

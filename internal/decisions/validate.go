@@ -82,15 +82,12 @@ func (c *Catalogue) fits(o, last *object, p *nextbest.Problems) error {
 	case *policySpec:
 		c.policyFits(v, p)
 	case *ModelDocument:
-		if _, err := c.newArm(armKey{v.Policy, o.record.Version}); err != nil {
-			field := "hash"
-			if nextbest.CodeOf(err) == nextbest.NotFound {
-				field = "policy"
-			}
-			if code := nextbest.CodeOf(err); code == nextbest.Unavailable {
-				return err
-			}
-			addError(p, field, err)
+		if _, err := c.Spec(v.Policy); err != nil {
+			addError(p, "policy", err)
+		} else if _, err := c.newArm(armKey{v.Policy, o.record.Version}); nextbest.CodeOf(err) == nextbest.Unavailable {
+			return err
+		} else if err != nil {
+			addError(p, "hash", err)
 		}
 	case *Current:
 		policy, err := ParseModelID(o.record.ID)

@@ -210,7 +210,7 @@ func (b *bucket) publish(ctx context.Context, subject string, value []byte, sequ
 		header = make(nats.Header, 1)
 	}
 	header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(sequence, 10)}
-	r, err := b.calls.do(ctx, &nats.Msg{Subject: subject, Data: value, Header: header})
+	r, err := b.calls.do(ctx, &nats.Msg{Subject: subject, Data: value, Header: header}, callTimeout)
 	if err != nil {
 		return ack{}, err
 	}
@@ -243,7 +243,7 @@ func (b *bucket) refused(status string) error {
 
 // get reads a key, from any copy: the answer may be a moment old.
 func (b *bucket) get(ctx context.Context, key string) (item, error) {
-	r, err := b.calls.do(ctx, &nats.Msg{Subject: b.api + "DIRECT.GET." + b.cfg.Name + "." + b.root + "k." + key})
+	r, err := b.calls.read(ctx, &nats.Msg{Subject: b.api + "DIRECT.GET." + b.cfg.Name + "." + b.root + "k." + key})
 	if err != nil {
 		return item{}, err
 	}
@@ -268,7 +268,7 @@ func (b *bucket) get(ctx context.Context, key string) (item, error) {
 // getLeader reads the last message of a subject from the stream's leader, which
 // has every acknowledged write.
 func (b *bucket) getLeader(ctx context.Context, subject string) (item, error) {
-	r, err := b.calls.do(ctx, &nats.Msg{Subject: b.api + "STREAM.MSG.GET." + b.cfg.Name, Data: fmt.Appendf(nil, `{"last_by_subj":%q}`, subject)})
+	r, err := b.calls.read(ctx, &nats.Msg{Subject: b.api + "STREAM.MSG.GET." + b.cfg.Name, Data: fmt.Appendf(nil, `{"last_by_subj":%q}`, subject)})
 	if err != nil {
 		return item{}, err
 	}

@@ -16,7 +16,8 @@ import (
 
 const (
 	callSlots   = 1024            // calls in flight at once
-	callTimeout = 5 * time.Second // where the caller's context has no deadline
+	callTimeout = 5 * time.Second // for one call, whatever the caller's context allows
+	readTimeout = time.Second     // for one attempt at a read, which may be repeated
 )
 
 // calls sends requests over one subscription for all replies. nats.Conn's own
@@ -85,14 +86,22 @@ func parseReply(token string) (index int, turn uint64, ok bool) {
 	return index, turn, err == nil
 }
 
-// do sends one request and waits for its reply.
-func (c *calls) do(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	var expired <-chan time.Time
-	if _, ok := ctx.Deadline(); !ok {
-		timer := time.NewTimer(callTimeout)
-		defer timer.Stop()
-		expired = timer.C
+// read repeats a request that changes nothing until it is answered: a reply is
+// lost when the server that was to give it goes.
+func (c *calls) read(ctx context.Context, m *nats.Msg) (r *nats.Msg, err error) {
+	for range callTimeout / readTimeout {
+		if r, err = c.do(ctx, m, readTimeout); err == nil || ctx.Err() != nil || c.conn.IsClosed() {
+			return r, err
+		}
 	}
+	return nil, err
+}
+
+// do sends one request and waits for its reply, no longer than limit.
+func (c *calls) do(ctx context.Context, m *nats.Msg, limit time.Duration) (*nats.Msg, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	expired := timer.C
 	var s *slot
 	select {
 	case s = <-c.free:
@@ -120,7 +129,7 @@ func (c *calls) do(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	case <-ctx.Done():
 		return nil, nextbest.Errorf(nextbest.Unavailable, "NATS did not answer: %w", ctx.Err())
 	case <-expired:
-		return nil, nextbest.Errorf(nextbest.Unavailable, "NATS did not answer within %v", callTimeout)
+		return nil, nextbest.Errorf(nextbest.Unavailable, "NATS did not answer within %v", limit)
 	}
 }
 

@@ -37,7 +37,7 @@ func cluster(t *testing.T) ([]*server.Server, []*nats.Conn) {
 	var conns []*nats.Conn
 	for i, port := range ports {
 		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("n%d", i), DontListen: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
+			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
 			JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 256 << 20,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
 			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
@@ -46,14 +46,14 @@ func cluster(t *testing.T) ([]*server.Server, []*nats.Conn) {
 			t.Fatal(err)
 		}
 		go s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		t.Cleanup(s.Shutdown)
 		servers = append(servers, s)
 	}
 	for _, s := range servers {
 		if !s.ReadyForConnections(10 * time.Second) {
 			t.Fatal("a server does not start")
 		}
-		conn, err := nats.Connect("", nats.InProcessServer(s))
+		conn, err := nats.Connect(s.ClientURL())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -99,7 +99,7 @@ func Open(ctx context.Context, js jetstream.JetStream, opts Options) (*Registry,
 	if err != nil {
 		return nil, unavailable("registry: reading stream "+registryStream, err)
 	}
-	r.feed, err = consumer.Consume(r.deliver, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	r.feed, err = consumer.Consume(r.deliver, jetstream.PullExpiry(6*time.Second), jetstream.PullHeartbeat(time.Second), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		opts.Logger.Warn("registry: the feed of definitions stumbled; it resumes by itself", "error", err)
 	}))
 	if err != nil {

@@ -83,7 +83,9 @@ FROM
 ) AS r
 ASOF INNER JOIN
 (
+    -- Of several decisions at one moment, the one with the greatest id is the latest.
     SELECT decision_id, slot, placement_id, customer, time FROM decisions WHERE slot = 1
+    ORDER BY toUInt128(decision_id) DESC LIMIT 1 BY customer, placement_id, time
 ) AS d
     ON r.customer = d.customer AND r.placement_id = d.placement_id AND r.time >= d.time
 WHERE r.time < d.time + toIntervalSecond({window:UInt32})

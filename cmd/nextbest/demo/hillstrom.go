@@ -99,9 +99,6 @@ func (h *hillstrom) define(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := put(ctx, owner, "actions", "do-nothing", map[string]any{"owner": "crm"}); err != nil {
-		return err
-	}
 	specs := map[string]map[string]any{
 		"always-mens": {"algorithm": "fixed", "weights": map[string]float64{"mens-email": 1}},
 		"rule":        {"algorithm": "rules", "params": map[string]any{"epsilon": 0}, "rules": []map[string]any{{"when": "context.womens && !context.mens", "action": "womens-email"}, {"when": "true", "action": "mens-email"}}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"nextbest"
 	"nextbest/cmd/nextbest/client"
 )
 
@@ -63,7 +64,7 @@ func (r *retailer) define(ctx context.Context) error {
 	}}); err != nil {
 		return err
 	}
-	for id, reward := range map[string]string{"orders": "order", "clicks": "click"} {
+	for id, reward := range map[string]string{"orders": "order", "clicks": "click", "revenue": "purchase", "opt-outs": "opt_out"} {
 		if err := put(ctx, owner, "objectives", id, map[string]any{"terms": []map[string]any{{"reward": reward, "weight": 1}}, "window": window, "default": 0}); err != nil {
 			return err
 		}
@@ -71,6 +72,9 @@ func (r *retailer) define(ctx context.Context) error {
 	ids := make([]string, len(actions))
 	for i := range actions {
 		ids[i] = actions[i].id
+		if ids[i] == nextbest.DoNothing {
+			continue // every platform has it
+		}
 		if err := put(ctx, owner, "actions", actions[i].id, actions[i].definition()); err != nil {
 			return err
 		}
@@ -86,7 +90,7 @@ func (r *retailer) define(ctx context.Context) error {
 		"rules-only":    {"algorithm": "rules", "rules": rules, "params": map[string]any{"epsilon": 0}},
 		"linucb":        {"algorithm": "linucb", "features": "retail@1"},
 		"lints":         {"algorithm": "linear_thompson", "features": "retail@1"},
-		"greedy-clicks": {"algorithm": "epsilon_greedy", "features": "retail@1", "params": map[string]any{"floor": 0.05}},
+		"greedy-clicks": {"algorithm": "epsilon_greedy", "features": "retail@1", "params": map[string]any{"epsilon": 0.05}},
 	} {
 		if err := newPolicy(ctx, analyst, id, spec); err != nil {
 			return err

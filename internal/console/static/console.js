@@ -69,7 +69,7 @@ function draw(o) {
 function health(h) {
   const pill = (tone, text, title) => el("span", { class: `pill ${tone}`, title }, text);
   const pills = h.dependencies.map((d) => pill(d.ok ? "good" : "bad", d.name, d.detail ?? ""));
-  pills.push(pill(h.lag_events > 50000 ? "bad" : h.lag_events > 5000 ? "warn" : "good", `lag ${whole(h.lag_events)} events`, "journal events not yet in ClickHouse"));
+  pills.push(pill(h.lag_messages > 5000 ? "bad" : h.lag_messages > 500 ? "warn" : "good", `lag ${whole(h.lag_messages)} messages`, "journal messages not yet in ClickHouse"));
   if (h.dead_letters > 0) pills.push(pill("bad", `${whole(h.dead_letters)} dead letters`, "journal messages that could not be decoded"));
   pills.push(pill(h.unmatched > 0 ? "warn" : "good", `${whole(h.unmatched)} unmatched rewards`, "rewards that belong to no decision"));
   const v = h.verified;
@@ -117,7 +117,7 @@ function experiment(e) {
   const reach = Math.max(1e-9, ...lifts.flatMap((d) => [Math.abs(d.low), Math.abs(d.high)])) * 1.1;
   const cell = (text, cls = "") => el("td", { class: cls }, text);
   const rows = s.arms.map((a) => {
-    const d = a.lift?.difference, promised = e.promised?.[a.arm];
+    const d = a.lift?.difference, promised = a.promised;
     return el("tr", {},
       el("td", {}, el("b", {}, a.arm), a.control ? el("span", { class: "muted" }, " control") : ""),
       cell(a.model ? `${a.policy} · model ${a.model}` : a.policy, "muted"), cell(whole(a.customers), "n"), cell(percent(a.rate), "n"),

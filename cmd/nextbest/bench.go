@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"nextbest/cmd/nextbest/bench"
+	"nextbest/cmd/nextbest/client"
+	"nextbest/internal/api"
+)
+
+type benchCmd struct {
+	Serve  benchServeCmd  `cmd:"" help:"Durable decisions a second, beside a gin handler that only echoes."`
+	Ingest benchIngestCmd `cmd:"" help:"Rewards a second in bulk, and how soon they can be queried."`
+}
+
+type benchServeCmd struct {
+	Connections int           `help:"Connections." default:"64"`
+	Span        time.Duration `help:"Length of each turn." default:"5s"`
+	Turns       int           `help:"Turns of each side." default:"3"`
+	JSON        bool          `help:"Print the result as JSON on standard output."`
+}
+
+// Run measures decisions on a platform of its own.
+func (c *benchServeCmd) Run(ctx context.Context, t *terminal) error {
+	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, api *client.Client) error {
+		r, err := bench.Serve(ctx, api, bench.ServeOptions{Connections: c.Connections, Span: c.Span, Turns: c.Turns}, t.progress)
+		if err != nil {
+			return err
+		}
+		t.done()
+		if c.JSON {
+			return printJSON(t.out, measured{machine(), r})
+		}
+		fmt.Fprintf(t.out, "durable decisions, %d actions, %d features, LinUCB, caps on, %d connections\n", r.Actions, r.Features, r.Connections)
+		fmt.Fprintf(t.out, "  %.0f a second, p99 %.1f ms; gin echo %.0f a second; ratio %.2f\n", r.PerSecond, r.P99, r.BasePerSec, r.Ratio)
+		return nil
+	})
+}
+
+type benchIngestCmd struct {
+	Connections int           `help:"Connections." default:"8"`
+	Batch       int           `help:"Rewards in one request." default:"1000"`
+	Span        time.Duration `help:"Length of the load." default:"10s"`
+	JSON        bool          `help:"Print the result as JSON on standard output."`
+}
+
+// Run measures rewards on a platform of its own.
+func (c *benchIngestCmd) Run(ctx context.Context, t *terminal) error {
+	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, api *client.Client) error {
+		visible := func(ctx context.Context) error {
+			last, err := srv.journal.Last(ctx)
+			if err != nil {
+				return err
+			}
+			return srv.sink.WaitFor(ctx, last)
+		}
+		r, err := bench.Ingest(ctx, api, visible, bench.IngestOptions{Connections: c.Connections, Batch: c.Batch, Span: c.Span}, t.progress)
+		if err != nil {
+			return err
+		}
+		t.done()
+		if c.JSON {
+			return printJSON(t.out, measured{machine(), r})
+		}
+		fmt.Fprintf(t.out, "rewards in bulk, %d a request, %d connections\n", r.Batch, r.Connections)
+		fmt.Fprintf(t.out, "  %.0f a second durable; visible in ClickHouse after %.0f ms (p50), %.0f ms (p99); gin that counts lines %.0f a second\n", r.PerSecond, r.VisibleP50, r.VisibleP99, r.BaselinePerSecond)
+		return nil
+	})
+}
+
+// measured is a result with where it was measured.
+type measured struct {
+	Machine string `json:"machine"`
+	Result  any    `json:"result"`
+}
+
+func machine() string {
+	return fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+}
+
+// onFreshPlatform runs f against a platform on a fresh folder.
+func onFreshPlatform(ctx context.Context, t *terminal, f func(ctx context.Context, srv *server, admin *client.Client) error) error {
+	data, err := os.MkdirTemp("", "nextbest-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(data)
+	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelError}))
+	srv, err := openServer(ctx, engines{Data: data, Replicas: 1, ClickHouseMemory: 2048, JournalSize: 8192},
+		settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute, settle: time.Minute}, log, t.say)
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	key, err := srv.newKey(ctx, api.Admin, "bench", "bench")
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(running) }()
+	err = f(running, srv, client.New(srv.Address(), key, 64))
+	stop()
+	return errors.Join(err, <-ended)
+}
