@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +14,8 @@ import (
 	"nextbest"
 )
 
-// Enrolments streams the customers of an experiment, ordered by customer. A
+// Enrolments gives the customers of an experiment in the order of enrolment,
+// which sequential tests need. They are held in memory while they are sorted. A
 // customer is enrolled by the first decision in the experiment, whatever was
 // shown, and stays in that decision's arm. Every reward of the customer within
 // [enrolment, enrolment + window) counts: those that name the customer, and those
@@ -64,6 +66,7 @@ func (s *Store) Enrolments(ctx context.Context, q nextbest.EnrolmentQuery, fn fu
 		at            proto.ColInt64
 		decisions     proto.ColUInt64
 		list          []reward
+		enrolled      []nextbest.Enrolment
 		stopped       error
 	)
 	err := s.bulk(ctx, ch.Query{
@@ -97,9 +100,7 @@ ORDER BY customer`, window, experimentIs(q.Experiment), last),
 					}
 					e.Total[r.kind] += r.value
 				}
-				if stopped = fn(e); stopped != nil {
-					return stopped
-				}
+				enrolled = append(enrolled, e)
 			}
 			return nil
 		},
@@ -107,7 +108,18 @@ ORDER BY customer`, window, experimentIs(q.Experiment), last),
 	if stopped != nil {
 		return stopped
 	}
-	return storeError("read enrolments", err)
+	if err != nil {
+		return storeError("read enrolments", err)
+	}
+	slices.SortFunc(enrolled, func(a, b nextbest.Enrolment) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Customer, b.Customer))
+	})
+	for i := range enrolled {
+		if err := fn(enrolled[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // enrolmentRewards returns the query of the rewards of an experiment's
