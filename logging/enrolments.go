@@ -138,7 +138,7 @@ FROM
 (
     SELECT customer, time, reward_id, place, value, decision_id, slot
     FROM used
-    WHERE decision_id = {none} AND {in}
+    WHERE decision_id = {none} AND customer != '' AND {in}
     UNION ALL
     SELECT d.customer AS customer, r.time AS time, r.reward_id AS reward_id, r.place AS place, r.value AS value, r.decision_id AS decision_id, r.slot AS slot
     FROM (SELECT decision_id, slot, customer FROM decisions WHERE {in}) AS d

@@ -129,7 +129,7 @@ func (s *Store) Counts(ctx context.Context, p Span) (Counts, error) {
 		return c, err
 	}
 	where := all(conditions)
-	err = s.conn.QueryRow(ctx, "SELECT toInt64(count()), toInt64(uniqExact(customer)), max(time) FROM (SELECT DISTINCT decision_id, customer, time FROM decisions WHERE "+where+")").
+	err = s.conn.QueryRow(ctx, "SELECT toInt64(countIf(slot = 1)), toInt64(uniqExact(customer)), max(time) FROM decisions WHERE "+where).
 		Scan(&c.Decisions, &c.Customers, &c.LastDecision)
 	if err != nil {
 		return c, storeError("count decisions", err)

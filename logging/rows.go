@@ -217,7 +217,7 @@ FROM
 (
     SELECT customer, time, reward_id, place, value, decision_id, slot
     FROM used
-    WHERE ` + all(append([]string{"decision_id = " + noDecision}, p.split()...)) + `
+    WHERE ` + all(append([]string{"decision_id = " + noDecision, "customer != ''"}, p.split()...)) + `
     UNION ALL
     SELECT d.customer AS customer, r.time AS time, r.reward_id AS reward_id, r.place AS place, r.value AS value, r.decision_id AS decision_id, r.slot AS slot
     FROM (SELECT decision_id, slot, customer FROM decisions WHERE ` + all(p.base(p.to)) + `) AS d

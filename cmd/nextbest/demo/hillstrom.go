@@ -38,14 +38,16 @@ type HillstromOptions struct {
 
 // hillstrom is one run over the data set.
 type hillstrom struct {
-	o      HillstromOptions
-	rows   []mailing
-	keys   keys
-	screen *screen
-	result HillstromResult
-	models map[string]uint64 // by policy
-	live   map[string]*replayed
-	border time.Time // decisions before it are learned from, the others judged
+	o          HillstromOptions
+	rows       []mailing
+	keys       keys
+	screen     *screen
+	result     HillstromResult
+	models     map[string]uint64 // by policy
+	live       map[string]*replayed
+	reports    []*offline.Report // beside rewardKinds
+	evaluation string            // id of the one by visits
+	border     time.Time         // decisions before it are learned from, the others judged
 }
 
 // Hillstrom imports 64,000 real customers as a log with propensity 1/3, trains
@@ -60,7 +62,7 @@ func Hillstrom(ctx context.Context, admin *client.Client, o HillstromOptions, ou
 	if h.keys, err = newKeys(ctx, admin, "hillstrom"); err != nil {
 		return nil, err
 	}
-	for _, chapter := range []func(context.Context) error{h.define, h.load, h.train, h.means, h.replay, h.evaluate, h.promote, h.verify} {
+	for _, chapter := range []func(context.Context) error{h.define, h.load, h.train, h.means, h.evaluate, h.replay, h.tell, h.promote, h.verify} {
 		if err := chapter(ctx); err != nil {
 			return nil, err
 		}
@@ -211,7 +213,7 @@ func (h *hillstrom) train(ctx context.Context) error {
 // means reads the whole log's mean rewards back, which are published.
 func (h *hillstrom) means(ctx context.Context) error {
 	for kind, mean := range map[string]*float64{"visit": &h.result.LogMeans.Visit, "conversion": &h.result.LogMeans.Conversion, "spend": &h.result.LogMeans.Spend} {
-		report, err := h.report(ctx, kind, time.Time{}, []map[string]any{{"policy": "rule@1"}})
+		_, report, err := h.report(ctx, kind, time.Time{}, []map[string]any{{"policy": "rule@1"}})
 		if err != nil {
 			return err
 		}
@@ -226,14 +228,14 @@ func (h *hillstrom) means(ctx context.Context) error {
 }
 
 // report evaluates candidates on the imported log.
-func (h *hillstrom) report(ctx context.Context, kind string, from time.Time, candidates []map[string]any) (*offline.Report, error) {
+func (h *hillstrom) report(ctx context.Context, kind string, from time.Time, candidates []map[string]any) (string, *offline.Report, error) {
 	request := map[string]any{"placement": placementLog, "source": "hillstrom", "objective": objectiveID(kind) + "@1", "candidates": candidates, "seed": h.o.Seed + 6}
 	if !from.IsZero() {
 		request["from"] = from
 	}
 	report := &offline.Report{}
-	_, err := h.keys.analyst.Await(ctx, "evaluations", request, report, func(done int64) { h.screen.progress("evaluating %s: %d rows", kind, done) })
-	return report, err
+	id, err := h.keys.analyst.Await(ctx, "evaluations", request, report, func(done int64) { h.screen.progress("evaluating %s: %d rows", kind, done) })
+	return id, report, err
 }
 
 // replay sends the second half's customers to the live placement, where an
@@ -248,7 +250,7 @@ func (h *hillstrom) replay(ctx context.Context) error {
 			{"id": "linucb", "policy": "linucb@1", "model": h.models["linucb"], "share": 0.33},
 			{"id": "lints", "policy": "lints@1", "model": h.models["lints"], "share": 0.33},
 		},
-		"primary": map[string]any{"reward": "visit", "kind": "conversion"}, "window": liveWindow.String(), "minimum_duration": "1s", "salt": "contextual",
+		"primary": map[string]any{"reward": "visit", "kind": "conversion"}, "window": liveWindow.String(), "minimum_duration": "1s", "salt": "contextual", "evaluation": h.evaluation,
 	}); err != nil {
 		return err
 	}
@@ -356,14 +358,25 @@ func (h *hillstrom) evaluate(ctx context.Context) error {
 	for _, c := range candidates {
 		list = append(list, map[string]any{"policy": c.policy + "@1", "model": h.models[c.policy]})
 	}
-	h.screen.line("offline", "%-10s %-14s %-26s %-26s %s", "reward", "policy", "DR [95%]", "live by replay", "verdict")
 	for _, kind := range rewardKinds {
-		report, err := h.report(ctx, kind, h.border, list)
+		id, report, err := h.report(ctx, kind, h.border, list)
 		if err != nil {
 			return err
 		}
-		for i := range report.Results {
-			row := h.row(kind, &report.Results[i])
+		h.reports = append(h.reports, report)
+		if kind == "visit" {
+			h.evaluation = id
+		}
+	}
+	return nil
+}
+
+// tell puts what was promised beside what was seen.
+func (h *hillstrom) tell(context.Context) error {
+	h.screen.line("offline", "%-10s %-12s %-24s %-32s %s", "reward", "policy", "DR [95%]", "live by replay", "verdict")
+	for i, kind := range rewardKinds {
+		for k := range h.reports[i].Results {
+			row := h.row(kind, &h.reports[i].Results[k])
 			h.result.Results = append(h.result.Results, row)
 			h.screen.hillstrom(row)
 		}

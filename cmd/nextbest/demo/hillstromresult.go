@@ -69,7 +69,8 @@ func (r *replayed) mean(kind string) *LiveMean {
 	for _, v := range reward {
 		m.Value += v / float64(len(reward))
 	}
-	if _, interval, err := estimators.EmpiricalLikelihood(nil, weight, reward, 1, low, high, 0.95); err == nil {
+	// All weights are 1; any largest weight above it gives the same interval.
+	if _, interval, err := estimators.EmpiricalLikelihood(nil, weight, reward, 2, low, high, 0.95); err == nil {
 		m.Low, m.High = &interval.Low, &interval.High
 	}
 	return m
@@ -103,7 +104,7 @@ func (s *screen) hillstrom(r HillstromRow) {
 	if r.Live != nil {
 		live = fmt.Sprintf("%s n=%s", r.Live.Interval, thousands(r.Live.N))
 	}
-	s.line("", "%-10s %-14s %-26s %-34s %s", r.Reward, r.Policy, estimate, live, r.Verdict)
+	s.line("", "%-10s %-12s %-24s %-32s %s", r.Reward, r.Policy, estimate, live, r.Verdict)
 }
 
 // Example is the body of a decision call that the demo leaves to copy.
