@@ -243,15 +243,15 @@ func TestEnrolmentsAgainstReference(t *testing.T) {
 			}
 			want[customer] = e
 		}
-		last := ""
+		var last nextbest.Enrolment
 		if err := store.Enrolments(t.Context(), q, func(e nextbest.Enrolment) error {
 			total++
 			w, ok := want[e.Customer]
-			if !ok || e.Customer < last {
-				t.Errorf("customer %q should not be there, or comes after %q", e.Customer, last)
+			if !ok || cmp.Or(last.Time.Compare(e.Time), cmp.Compare(last.Customer, e.Customer)) > 0 {
+				t.Errorf("customer %q should not be there, or comes after %q", e.Customer, last.Customer)
 			}
 			delete(want, e.Customer)
-			last = e.Customer
+			last = e
 			for k := range e.Total {
 				if !near(e.Total[k], w.Total[k]) {
 					t.Errorf("customer %q has %v of %s, want %v", e.Customer, e.Total[k], q.Rewards[k], w.Total[k])

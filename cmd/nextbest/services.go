@@ -148,7 +148,7 @@ func (v verifier) Verify(ctx context.Context, a api.Verification, progress func(
 	if err != nil {
 		return api.Verified{}, err
 	}
-	out := api.Verified{Checked: found.Checked, Identical: found.Identical}
+	out := api.Verified{Checked: found.Checked, Identical: found.Identical, Skipped: found.Skipped}
 	for _, d := range found.Differences {
 		out.Different = append(out.Different, api.Difference{DecisionID: d.Decision, Slot: d.Slot, What: d.What + ": logged " + d.Logged + ", replayed " + d.Replayed})
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,6 +87,10 @@ func TestStatuses(t *testing.T) {
 		}
 		problemOf(t, hot)
 		problemOf(t, huma)
+	}
+	f.dom.fail = fmt.Errorf("publish: %w", context.Canceled)
+	if w := f.do(Admin, "POST", "/v1/decisions", decisionBody); w.Code != 503 {
+		t.Errorf("a caller that went away: %d", w.Code)
 	}
 	f.dom.fail = errors.New("password=hunter2")
 	for _, w := range []string{f.do(Admin, "POST", "/v1/decisions", decisionBody).Body.String(), f.do(Admin, "POST", "/v1/experiments/exp-1/stop", `{"reason":"r"}`).Body.String()} {

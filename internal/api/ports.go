@@ -41,7 +41,8 @@ type Checker interface {
 }
 
 // Outcomes takes what followed; it returns when everything is durable. One
-// call of Rewards is all or nothing.
+// call of Rewards is all or nothing. Neither may keep the slice, which is used
+// again.
 type Outcomes interface {
 	Impressions(ctx context.Context, impressions []nextbest.Impression) (position uint64, err error)
 	Rewards(ctx context.Context, rewards []nextbest.Reward) (position uint64, err error)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -95,6 +96,9 @@ func problem(err error) *Problem {
 	var e *nextbest.Error
 	if !errors.As(err, &e) {
 		e = &nextbest.Error{Code: nextbest.Internal}
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			e = &nextbest.Error{Code: nextbest.Unavailable, Message: "the request was given up before it was answered"}
+		}
 	}
 	status, known := statuses[e.Code]
 	if !known || status == http.StatusInternalServerError {

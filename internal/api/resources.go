@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -107,9 +108,9 @@ func preparePlacement(ctx context.Context, id string, p *Placement, before *next
 		return nil, err
 	}
 	who := Who(ctx)
-	if (old.Policy != p.Policy || old.Model != p.Model) && !who.Role.May(MayPromote) {
+	if (old.Policy != p.Policy || old.Model != p.Model || (old.Learning == "online") != (p.Learning == "online")) && !who.Role.May(MayPromote) {
 		return nil, &nextbest.Error{Code: nextbest.Forbidden, Message: "changing what " + id + " serves needs the permission “promote”",
-			Problems: []nextbest.Problem{{Field: "policy", Message: fmt.Sprintf("the placement serves %s, model %d", old.Policy, old.Model),
+			Problems: []nextbest.Problem{{Field: "policy", Message: fmt.Sprintf("the placement serves %s, model %d, learning %s", old.Policy, old.Model, cmp.Or(old.Learning, "frozen")),
 				Cure: "run an experiment and have it promoted, or use a key with the role " + list(matrix[MayPromote])}}}
 	}
 	return nil, nil

@@ -107,7 +107,7 @@ FROM
         ON r.decision_id = d.decision_id AND r.slot = d.slot
     UNION ALL
     SELECT r.*, d.known, d.first
-    FROM (SELECT * FROM rewards WHERE decision_id = toUUID('00000000-0000-0000-0000-000000000000') AND customer != '') AS r
+    FROM (SELECT * FROM rewards WHERE decision_id = toUUID('00000000-0000-0000-0000-000000000000')) AS r
     LEFT JOIN (SELECT customer, 1 AS known, min(time) AS first FROM decisions WHERE customer IN (SELECT customer FROM rewards_raw) GROUP BY customer) AS d
         ON r.customer = d.customer
 )

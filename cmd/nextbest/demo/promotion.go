@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"nextbest/cmd/nextbest/client"
 	"nextbest/experiments"
@@ -36,8 +37,7 @@ func promote(ctx context.Context, c *client.Client, experiment, arm, policy stri
 		return p, err
 	}
 	if len(refused.Gates) == 0 {
-		p.Why = append(p.Why, problem.Detail)
-		return p, nil
+		return p, p.ended(ctx, c, problem.Detail)
 	}
 	p.count(refused.Gates)
 	for _, g := range refused.Gates {
@@ -46,6 +46,21 @@ func promote(ctx context.Context, c *client.Client, experiment, arm, policy stri
 		}
 	}
 	return p, nil
+}
+
+// ended tells why an experiment that is over cannot be promoted: a guardrail
+// may have rolled it back.
+func (p *Promotion) ended(ctx context.Context, c *client.Client, refusal string) error {
+	var s experiments.Status
+	if _, err := c.Call(ctx, http.MethodGet, "/v1/experiments/"+p.Experiment+"/status", nil, &s); err != nil {
+		return err
+	}
+	if s.State != experiments.RolledBack {
+		p.Why = append(p.Why, refusal)
+		return nil
+	}
+	p.Why = append(p.Why, fmt.Sprintf("rolled back automatically after %s: %s", s.Ended.Sub(s.Started).Round(100*time.Millisecond), s.Reason))
+	return nil
 }
 
 func (p *Promotion) count(gates []experiments.Gate) {
