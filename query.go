@@ -18,6 +18,10 @@ type Query struct {
 
 	Experiment string // id or id@version, "" for all
 	Arms       []string
+	// SkipHeld leaves out customers while they are in the universal holdout. An
+	// arm that is left out, by SkipHeld, Experiment or Arms, also leaves the
+	// mixture: Batch.Propensity is then that of the arms that are selected.
+	SkipHeld bool
 	// SkipSetAside leaves out rows set aside for evaluation.
 	SkipSetAside bool
 	Contexts     bool // fill Batch.Contexts

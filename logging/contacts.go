@@ -41,7 +41,7 @@ WHERE action != ` + quote(nextbest.DoNothing) + ` AND i.status NOT IN ('bounced'
 ORDER BY customer, at, toUInt128(id), slot`
 	var stopped error
 	err := s.bulk(ctx, ch.Query{
-		Body: body, Settings: readSettings(defaultBatch),
+		Body: body, Settings: readSettings(defaultBatch, 256<<20),
 		Result: proto.Results{
 			{Name: "customer", Data: &customer}, {Name: "at", Data: at}, {Name: "id", Data: &id}, {Name: "slot", Data: &slot},
 			{Name: "action", Data: &action}, {Name: "channel", Data: &channel}, {Name: "confirmed", Data: &confirmed},

@@ -119,7 +119,7 @@ func (s *Store) decisions(ctx context.Context, conditions []string, newest bool,
 		body += " LIMIT " + strconv.Itoa(limit)
 	}
 	var stopped error
-	err = s.bulk(ctx, ch.Query{Body: body, Result: results, Settings: readSettings(defaultBatch), OnResult: func(context.Context, proto.Block) error {
+	err = s.bulk(ctx, ch.Query{Body: body, Result: results, Settings: readSettings(defaultBatch, 256<<20), OnResult: func(context.Context, proto.Block) error {
 		for i := range *c.id {
 			n++
 			d := c.row(i)

@@ -78,7 +78,7 @@ WHERE %s
 GROUP BY customer
 HAVING enrolled <= %d
 ORDER BY customer`, window, experimentIs(q.Experiment), last),
-		Settings: readSettings(defaultBatch),
+		Settings: readSettings(defaultBatch, 256<<20),
 		Result: proto.Results{
 			{Name: "customer", Data: &customer}, {Name: "enrolled_arm", Data: &arm}, {Name: "enrolled", Data: &at}, {Name: "decisions_within", Data: &decisions},
 		},

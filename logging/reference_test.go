@@ -65,7 +65,7 @@ func newRandomLog(rng *rand.Rand, decisions, reports int) *randomLog {
 		}
 		if d.Experiment != "" {
 			d.Arm = pick("holdout", "a", "b")
-			d.Arms = []nextbest.ArmProbability{{Arm: "a", Share: 0.5, Policy: "p@1", Probability: rng.Float64()}, {Arm: "b", Share: 0.5, Policy: "p@2", Probability: rng.Float64()}}
+			d.Arms = []nextbest.ArmProbability{{Arm: "holdout", Share: 0.2, Probability: rng.Float64()}, {Arm: "a", Share: 0.4, Policy: "p@1", Probability: rng.Float64()}, {Arm: "b", Share: 0.4, Policy: "p@2", Probability: rng.Float64()}}
 		}
 		for _, a := range all[rng.IntN(4):] {
 			d.Eligible = append(d.Eligible, a)
@@ -277,6 +277,7 @@ func (l *randomLog) rows(q nextbest.Query) map[key]row {
 			d.Time.Add(window).After(q.MatureAt),
 			q.Experiment != "" && q.Experiment != experiment && q.Experiment != d.Experiment,
 			len(q.Arms) > 0 && !slices.Contains(q.Arms, d.Arm),
+			q.SkipHeld && d.Arm == "holdout",
 			q.SkipSetAside && d.SetAside, !q.Split.Contains(d.Customer):
 			continue
 		}
@@ -313,6 +314,22 @@ func (l *randomLog) rows(q nextbest.Query) map[key]row {
 		got[k] = r
 	}
 	return got
+}
+
+// selectedMixture gives the propensity among the arms that a query selects, and
+// the floor that still holds there.
+func selectedMixture(q nextbest.Query, d nextbest.Decision) (propensity, floor float64) {
+	all := d.Arms
+	d.Arms = nil
+	for _, a := range all {
+		if len(q.Arms) > 0 && slices.Contains(q.Arms, a.Arm) || len(q.Arms) == 0 && (a.Arm != "holdout" || !q.SkipHeld && q.Experiment == "") {
+			d.Arms = append(d.Arms, a)
+		}
+	}
+	if len(all) > 0 && len(q.Arms) > 0 {
+		return d.MixturePropensity(), 0
+	}
+	return d.MixturePropensity(), d.Floor
 }
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*(1+math.Abs(a)) }

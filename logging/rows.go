@@ -60,7 +60,7 @@ func (s *Store) rows(ctx context.Context, plan *rowPlan, fn func(*nextbest.Batch
 	in := newRowColumns(plan.contexts)
 	m := &rowMerge{plan: plan, in: in, rewards: rewards, emit: fn, signatures: make(map[string]*signature), dictionary: make(map[string]uint32)}
 	err := s.bulk(ctx, ch.Query{
-		Body: plan.decisions(), Result: in.results, Settings: readSettings(plan.batch),
+		Body: plan.decisions(), Result: in.results, Settings: readSettings(plan.batch, 512<<20),
 		OnResult: func(context.Context, proto.Block) error {
 			m.err = m.block()
 			return m.err
@@ -75,19 +75,23 @@ func (s *Store) rows(ctx context.Context, plan *rowPlan, fn func(*nextbest.Batch
 	return m.finish()
 }
 
-// readSettings are the settings of a long sorted read: blocks of the size that
-// is asked for, sorts and joins that go to disk instead of growing, functions
-// before the sort (they make the rows smaller), and patience with a reader that
-// thinks between two blocks.
-func readSettings(block int) []ch.Setting {
+// readSettings are the settings of a long sorted read: blocks of so many rows;
+// sorts that go to disk beyond so many bytes, joins likewise, with the side
+// in memory that the query names second; functions before the sort (they make the
+// rows smaller); and patience with a reader that thinks between two blocks. A
+// server that does not know one of them passes over it.
+func readSettings(block, sort int) []ch.Setting {
 	return []ch.Setting{
-		ch.SettingInt("max_block_size", block),
-		ch.SettingInt("max_bytes_before_external_sort", 512<<20),
-		ch.SettingInt("max_bytes_before_external_group_by", 256<<20),
-		ch.SettingInt("query_plan_execute_functions_after_sorting", 0),
-		ch.SettingInt("send_timeout", 6*3600),
-		ch.SettingInt("receive_timeout", 6*3600),
-		ch.SettingInt("max_execution_time", 0),
+		{Key: "max_block_size", Value: strconv.Itoa(block)},
+		{Key: "max_bytes_before_external_sort", Value: strconv.Itoa(sort)},
+		{Key: "max_bytes_before_external_group_by", Value: strconv.Itoa(256 << 20)},
+		{Key: "join_algorithm", Value: "grace_hash"},
+		{Key: "max_bytes_in_join", Value: strconv.Itoa(192 << 20)},
+		{Key: "query_plan_join_swap_table", Value: "false"},
+		{Key: "query_plan_execute_functions_after_sorting", Value: "0"},
+		{Key: "send_timeout", Value: strconv.Itoa(6 * 3600)},
+		{Key: "receive_timeout", Value: strconv.Itoa(6 * 3600)},
+		{Key: "max_execution_time", Value: "0"},
 	}
 }
 
@@ -185,7 +189,7 @@ SELECT customer, time, decision_id, slot, selected,
     if(selected, ` + signatureSQL(eligible) + `, '') AS signature,
     toUInt32(indexOf(` + eligible + `, action)) AS chosen,
     ` + chances + ` AS chances,
-    mixture_propensity, floor,
+    ` + p.propensity() + ` AS mixture_propensity, ` + p.floor() + ` AS floor,
     ` + x + ` AS features_x` + context + `
 FROM decisions
 WHERE ` + all(p.base(p.to+p.window)) + `
@@ -252,10 +256,49 @@ func (p *rowPlan) selected() []string {
 	if len(p.query.Arms) > 0 {
 		conditions = append(conditions, "arm IN ("+quoteAll(p.query.Arms)+")")
 	}
+	if p.query.SkipHeld {
+		conditions = append(conditions, "arm != 'holdout'")
+	}
 	if p.query.SkipSetAside {
 		conditions = append(conditions, "NOT set_aside")
 	}
 	return conditions
+}
+
+// propensity is the mixture's probability over the arms that the query selects.
+// A row that was selected because of its arm could not have come from another:
+// the mixture of all arms would then be too low for what the others never do,
+// and too high for what they do (a holdout of a tenth: weights that average to
+// 1.09 where an experiment is selected).
+func (p *rowPlan) propensity() string {
+	of := p.arms()
+	if of == "" {
+		return "decisions.mixture_propensity"
+	}
+	return "if(empty(`arms.arm`), decisions.mixture_propensity, " +
+		"arraySum((a, s, p) -> if(" + of + ", s * p, 0), `arms.arm`, `arms.share`, `arms.probability`) / " +
+		"arraySum((a, s) -> if(" + of + ", s, 0), `arms.arm`, `arms.share`))"
+}
+
+// floor is the declared one. The holdout adds nothing to it, so that it holds
+// without the holdout too; what single arms declared is not logged.
+func (p *rowPlan) floor() string {
+	if len(p.query.Arms) > 0 {
+		return "if(empty(`arms.arm`), decisions.floor, 0)"
+	}
+	return "decisions.floor"
+}
+
+// arms is the condition on an arm's name a that the query sets, "" for none. No
+// row of an experiment is the holdout's.
+func (p *rowPlan) arms() string {
+	switch {
+	case len(p.query.Arms) > 0:
+		return "a IN (" + quoteAll(p.query.Arms) + ")"
+	case p.query.SkipHeld || p.query.Experiment != "":
+		return "a != 'holdout'"
+	}
+	return ""
 }
 
 // split is nextbest.Split in SQL. Uniform is n / 2⁵³ for a whole number n, so

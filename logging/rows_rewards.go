@@ -59,7 +59,7 @@ func (r *rewardStream) run(ctx context.Context, s *Store, query string) {
 			{Name: "customer", Data: &b.customers}, {Name: "time", Data: times}, {Name: "reward_id", Data: &ids}, {Name: "place", Data: &b.places},
 			{Name: "value", Data: &b.values}, {Name: "decision_id", Data: &b.decisions}, {Name: "slot", Data: &b.slots},
 		},
-		Settings: readSettings(defaultBatch),
+		Settings: readSettings(defaultBatch, 256<<20),
 		OnResult: func(ctx context.Context, _ proto.Block) error {
 			if len(b.values) == 0 {
 				return nil

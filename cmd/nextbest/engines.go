@@ -27,20 +27,20 @@ type running struct {
 
 // startEngines locks the data folder and brings up what no URL was given for.
 // The folder comes first: a second program on it would corrupt both engines.
-func startEngines(ctx context.Context, e engines, log *slog.Logger, progress func(format string, args ...any)) (r *running, err error) {
-	r = &running{clickhouse: e.ClickHouse}
+func startEngines(ctx context.Context, e engines, log *slog.Logger, progress func(format string, args ...any)) (_ *running, err error) {
+	r := &running{clickhouse: e.ClickHouse}
 	defer func() {
 		if err != nil {
 			r.Close()
 		}
 	}()
 	if r.folder, err = embedded.LockFolder(e.Data); err != nil {
-		return r, err
+		return nil, err
 	}
 	library := ""
 	if e.ClickHouse == "" {
 		if library, err = embedded.FetchLibrary(ctx, fetchProgress(progress)); err != nil {
-			return r, err
+			return nil, err
 		}
 	}
 	// The two engines start side by side.
@@ -66,7 +66,7 @@ func startEngines(ctx context.Context, e engines, log *slog.Logger, progress fun
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return r, err
+		return nil, err
 	}
 	if r.engine != nil {
 		r.clickhouse = r.engine.URL()

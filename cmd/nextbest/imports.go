@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -113,9 +114,11 @@ func (m importer) decision(in api.Import, row *api.ImportRow, placement, objecti
 	})
 	for _, i := range order {
 		d.Eligible = append(d.Eligible, row.Eligible[i])
+		probability := math.NaN() // not known
 		if row.Probabilities != nil {
-			d.Probabilities = append(d.Probabilities, row.Probabilities[i])
+			probability = row.Probabilities[i]
 		}
+		d.Probabilities = append(d.Probabilities, probability)
 	}
 	if in.Randomisation != "" {
 		d.Floor = slices.Min(row.Probabilities)

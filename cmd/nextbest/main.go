@@ -13,7 +13,6 @@ import (
 	"nextbest/internal/embedded"
 
 	"github.com/alecthomas/kong"
-	kongyaml "github.com/alecthomas/kong-yaml"
 )
 
 // version is set by the release build.
@@ -50,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		kong.Name("nextbest"),
 		kong.Description("Next Best Action with contextual bandits: decide, log with exact propensities, evaluate offline, promote against holdouts."),
 		kong.Vars{"data": defaultData()},
-		kong.Configuration(kongyaml.Loader),
+		kong.Configuration(loadConfiguration),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),

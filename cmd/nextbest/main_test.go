@@ -53,6 +53,12 @@ func start(t testing.TB, e engines, s settings) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, srv)
+}
+
+// serve runs a server that is open.
+func serve(t testing.TB, srv *server) *rig {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx) }()

@@ -32,8 +32,8 @@ type platform struct {
 // openPlatform starts the engines and opens everything on them, in the order
 // in which one needs the other: engines, log, journal, definitions, customer
 // state, pipeline.
-func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress func(format string, args ...any)) (p *platform, err error) {
-	p = &platform{log: log}
+func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress func(format string, args ...any)) (_ *platform, err error) {
+	p := &platform{log: log}
 	defer func() {
 		if err != nil {
 			p.Close()

@@ -40,8 +40,8 @@ type settings struct {
 }
 
 // openServer opens the platform and everything that serves it.
-func openServer(ctx context.Context, e engines, s settings, log *slog.Logger, progress func(format string, args ...any)) (srv *server, err error) {
-	srv = &server{}
+func openServer(ctx context.Context, e engines, s settings, log *slog.Logger, progress func(format string, args ...any)) (_ *server, err error) {
+	srv := &server{}
 	defer func() {
 		if err != nil {
 			srv.Close()
@@ -50,22 +50,25 @@ func openServer(ctx context.Context, e engines, s settings, log *slog.Logger, pr
 	// The address is taken before the engines start, so that a busy port is an
 	// error at once.
 	if srv.listener, err = net.Listen("tcp", s.listen); err != nil {
-		return srv, fmt.Errorf("listen on %s: %w; choose another address with --listen", s.listen, err)
+		return nil, fmt.Errorf("listen on %s: %w; choose another address with --listen", s.listen, err)
 	}
 	if srv.telemetry, err = startTelemetry(ctx, version); err != nil {
-		return srv, err
+		return nil, err
 	}
 	if srv.platform, err = openPlatform(ctx, e, log, progress); err != nil {
-		return srv, err
+		return nil, err
 	}
 	p := srv.platform
 	if srv.experiments, err = experiments.NewService(experiments.Options{Definitions: p.definitions, Changes: p.definitions, Log: p.store,
 		Evaluations: evaluator{p}, Interval: s.watch, Settle: s.settle, Logger: log}); err != nil {
-		return srv, err
+		return nil, err
 	}
 	if srv.trainer, err = learning.New(learning.Options{Log: p.store, Position: p.sink, Definitions: p.definitions, Writer: p.definitions,
 		Blobs: p.definitions, Lease: p.claims, Interval: s.learn, Logger: log}); err != nil {
-		return srv, err
+		return nil, err
+	}
+	if err = srv.telemetry.metrics.Register(newGauges(p)); err != nil {
+		return nil, err
 	}
 	options := api.Options{
 		Registry: p.definitions, Checker: checker{p.definitions}, Decider: p.pipeline, Outcomes: outcomes{p}, Pseudonyms: pseudonyms{p.definitions},

@@ -217,9 +217,11 @@ func (r readiness) Ready(ctx context.Context) []api.Dependency {
 		return d
 	}
 	_, journal := r.p.journal.Last(ctx)
-	history := api.Dependency{Name: "contact history", OK: r.p.contacts.Ready()}
+	history := api.Dependency{Name: "contact history", OK: r.p.contacts.Ready(), Optional: true}
 	if !history.OK {
 		history.Detail = "being rebuilt from the log; capped actions are left out until then"
 	}
-	return []api.Dependency{check("journal", journal), check("ClickHouse", r.p.store.Ping(ctx)), history}
+	log := check("ClickHouse", r.p.store.Ping(ctx))
+	log.Optional = true // decisions go on, the journal holds them
+	return []api.Dependency{check("journal", journal), log, history}
 }

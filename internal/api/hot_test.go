@@ -203,7 +203,7 @@ func TestLog(t *testing.T) {
 		Probabilities: []float64{.5, .5}, Context: []byte(`{"context":{}}`), Arms: []nextbest.ArmProbability{{Arm: "a", Share: .5, Probability: .2}, {Arm: "b", Share: .5, Probability: .4}}}}
 	var out struct{ Items []LoggedDecision }
 	decode(t, f.do(Analyst, "GET", "/v1/decisions/"+someDecision, ""), &out)
-	if len(out.Items) != 1 || math.Abs(out.Items[0].Mixture-.3) > 1e-15 || out.Items[0].Probabilities[1].Probability != .5 {
+	if len(out.Items) != 1 || math.Abs(out.Items[0].Mixture-.3) > 1e-15 || *out.Items[0].Probabilities[1].Probability != .5 {
 		t.Errorf("%+v", out)
 	}
 	if w := f.do(Analyst, "GET", "/v1/decisions/xyz", ""); w.Code != 422 {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ type LoggedDecision struct {
 // LoggedProbability is what one eligible action was given.
 type LoggedProbability struct {
 	Action      string   `json:"action"`
-	Probability float64  `json:"probability"`
+	Probability *float64 `json:"probability,omitempty" doc:"absent where an import gave the propensity alone"`
 	Score       *float64 `json:"score,omitempty"`
 }
 
@@ -69,8 +70,8 @@ func logged(d *nextbest.Decision) LoggedDecision {
 		Salt: d.Salt, Catalogue: d.Catalogue, Numerics: d.Numerics}
 	for i, a := range d.Eligible {
 		out.Probabilities[i].Action = a
-		if i < len(d.Probabilities) {
-			out.Probabilities[i].Probability = d.Probabilities[i]
+		if i < len(d.Probabilities) && !math.IsNaN(d.Probabilities[i]) {
+			out.Probabilities[i].Probability = &d.Probabilities[i]
 		}
 		if i < len(d.Scores) {
 			out.Probabilities[i].Score = &d.Scores[i]

@@ -80,8 +80,12 @@ func (s *Server) healthRoutes(e *gin.Engine) {
 			deps = append(deps, s.o.Readiness.Ready(c.Request.Context())...)
 		}
 		for _, d := range deps {
-			if !d.OK {
+			switch {
+			case d.OK:
+			case !d.Optional:
 				status, word = 503, "not ready"
+			case status == 200:
+				word = "degraded"
 			}
 		}
 		c.JSON(status, gin.H{"status": word, "dependencies": deps})

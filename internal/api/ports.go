@@ -153,4 +153,7 @@ type Dependency struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail,omitempty"`
+	// Optional dependencies may be away while calls are answered: the server is
+	// ready, and degraded.
+	Optional bool `json:"optional,omitempty"`
 }

@@ -2,6 +2,7 @@ package decisions
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -66,7 +67,8 @@ func (p *Pipeline) Impressions(ctx context.Context, list []nextbest.Impression) 
 			if err != nil {
 				return 0, unavailable("the log", err)
 			}
-			return 0, nextbest.Errorf(nextbest.NotFound, "decision %s, slot %d, is not in the log", i.DecisionID, i.Slot)
+			return 0, &nextbest.Error{Code: nextbest.NotFound, Message: "no such decision",
+				Problems: []nextbest.Problem{{Field: "decision_id", Message: fmt.Sprintf("decision %s, slot %d, is not in the log", i.DecisionID, i.Slot)}}}
 		}
 	}
 	if position, err = p.o.Impressions.Impressions(ctx, list); err != nil {

@@ -200,7 +200,7 @@ func (c *Catalogue) placement(name string) (*placement, error) {
 			if p.err != nil || p.name == name {
 				return p, p.err
 			}
-			return nil, nextbest.Errorf(nextbest.NotFound, "placement %s does not serve; %s does", name, p.name)
+			return nil, noPlacement("placement %s does not serve; %s does", name, p.name)
 		}
 	}
 	known := make([]string, 0, len(c.placements))
@@ -211,5 +211,11 @@ func (c *Catalogue) placement(name string) (*placement, error) {
 	if len(known) > 10 {
 		known = append(known[:10], "…")
 	}
-	return nil, nextbest.Errorf(nextbest.NotFound, "placement %q does not exist; the placements are: %s", name, strings.Join(known, ", "))
+	return nil, noPlacement("placement %q does not exist; the placements are: %s", name, strings.Join(known, ", "))
+}
+
+// noPlacement is NotFound that names the field.
+func noPlacement(format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	return &nextbest.Error{Code: nextbest.NotFound, Message: "no such placement", Problems: []nextbest.Problem{{Field: "placement", Message: message}}}
 }

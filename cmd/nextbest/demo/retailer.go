@@ -25,7 +25,7 @@ const (
 // RetailerOptions sizes the retailer's story.
 type RetailerOptions struct {
 	Customers int           // simulated customers; 20,000 when 0
-	Week      int           // decisions of the first week; 36,000 when 0
+	Week      int           // decisions of the first week; 42,000 when 0
 	Fortnight int           // decisions of the two weeks after it; 26,000 when 0
 	Day       time.Duration // how long a day takes; 1 s when 0
 	Seed      uint64
@@ -36,7 +36,7 @@ func (o RetailerOptions) filled() RetailerOptions {
 		o.Customers = 20000
 	}
 	if o.Week == 0 {
-		o.Week = 36000
+		o.Week = 42000
 	}
 	if o.Fortnight == 0 {
 		o.Fortnight = 26000
@@ -139,10 +139,10 @@ func (r *retailer) firstWeek(ctx context.Context) error {
 // offline trains the candidates on the customers of one part and evaluates
 // them on the others.
 func (r *retailer) offline(ctx context.Context) error {
-	train0, rest := map[string]any{"salt": "demo", "from": 0, "to": 0.4}, map[string]any{"salt": "demo", "from": 0.4, "to": 1}
+	train0, rest := map[string]any{"salt": "demo", "from": 0, "to": 0.35}, map[string]any{"salt": "demo", "from": 0.35, "to": 1}
 	var candidates []map[string]any
 	for _, c := range []struct{ policy, objective string }{{"linucb", "orders@1"}, {"lints", "orders@1"}, {"greedy-clicks", "clicks@1"}} {
-		r.screen.progress("training %s on 40%% of the customers", c.policy)
+		r.screen.progress("training %s on a third of the customers", c.policy)
 		n, err := train(ctx, r.keys.analyst, c.policy, map[string]any{"placement": placement, "objective": c.objective, "from": r.from, "split": train0})
 		if err != nil {
 			return err
@@ -152,7 +152,7 @@ func (r *retailer) offline(ctx context.Context) error {
 	}
 	request := map[string]any{"placement": placement, "from": r.from, "split": rest, "candidates": candidates, "seed": 7}
 	var report offline.Report
-	id, err := r.keys.analyst.Await(ctx, "evaluations", request, &report, func(done int64) { r.screen.progress("evaluating on the other 60%%: %d rows", done) })
+	id, err := r.keys.analyst.Await(ctx, "evaluations", request, &report, func(done int64) { r.screen.progress("evaluating on the others: %d rows", done) })
 	if err != nil {
 		return err
 	}

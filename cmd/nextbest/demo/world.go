@@ -98,15 +98,16 @@ var actions = []action{
 		eligibility: "context.recency > 6.0", cost: 0.01},
 	{id: "loyalty-upgrade", channel: "email", goal: "retain", buy: func(c *customer) float64 { return 0.12*math.Min(c.frequency, 10) - 0.2 }, click: 0.04, optOut: 0.006,
 		eligibility: "context.frequency >= 5.0"},
-	{id: "free-shipping", channel: "web", goal: "cross_sell", buy: func(c *customer) float64 { return 0.5 - 0.004*c.basket }, click: 0.09, optOut: 0.001},
+	{id: "free-shipping", channel: "web", goal: "cross_sell", buy: func(c *customer) float64 { return 0.5 - 0.004*c.basket }, click: 0.09, optOut: 0.001,
+		eligibility: "context.basket < 60.0"},
 	{id: "style-guide", channel: "web", goal: "service", buy: func(*customer) float64 { return 0.3 }, click: 0.12, optOut: 0.001,
 		eligibility: "context.taste == 'women'"},
 	{id: "bundle-offer", channel: "web", goal: "cross_sell", buy: func(c *customer) float64 { return 0.006*c.basket - 0.1 }, click: 0.06, optOut: 0.001,
-		eligibility: "context.basket >= 40.0"},
-	{id: "flash-sale", channel: "push", goal: "cross_sell", buy: func(*customer) float64 { return -0.3 }, click: 0.30, optOut: 0.06,
+		eligibility: "context.basket >= 45.0"},
+	{id: "flash-sale", channel: "push", goal: "cross_sell", buy: func(*customer) float64 { return 0.3 }, click: 0.30, optOut: 0.06, eligibility: "context.visits >= 1.0",
 		caps: []map[string]any{{"scope": "channel", "max": 2, "per": "3s"}}},
 	{id: "restock-alert", channel: "push", goal: "service", buy: func(c *customer) float64 { return 0.05 * math.Min(c.visits, 10) }, click: 0.10, optOut: 0.012,
-		eligibility: "context.visits >= 4.0"},
+		eligibility: "context.visits >= 6.0"},
 	{id: "service-survey", channel: "web", goal: "service", buy: func(*customer) float64 { return 0.02 }, click: 0.03, optOut: 0.002,
 		eligibility: "context.newbie"},
 }
@@ -143,7 +144,7 @@ var actionByID = func() map[string]*action {
 // purchase returns the true probability that the customer buys within the
 // window after the action.
 func (c *customer) purchase(a *action) float64 {
-	logit := -3.1 + 0.05*math.Min(c.visits, 12) + 0.04*math.Min(c.frequency, 10) - 0.05*c.recency + a.buy(c)
+	logit := -2.7 + 0.05*math.Min(c.visits, 12) + 0.04*math.Min(c.frequency, 10) - 0.05*c.recency + a.buy(c)
 	if c.newbie {
 		logit -= 0.2
 	}
