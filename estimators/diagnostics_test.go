@@ -128,3 +128,37 @@ func TestCalibration(t *testing.T) {
 		t.Error("a certain action that is never taken passes")
 	}
 }
+
+// Actions that are all but certain leave a cell with hardly any variance, where
+// one draw of another action is many standard errors: healthy logs must pass,
+// and broken ones still fail.
+func TestCalibrationOfCertainActions(t *testing.T) {
+	const alpha, runs = .001, 4000
+	rng := rand.New(rand.NewPCG(5, 1))
+	for _, p := range []float64{.9999, .999, .99} {
+		healthy, broken := 0, 0
+		for range runs {
+			var good, bad Calibration
+			for range 450 {
+				other := rng.Float64() >= p
+				good.Add(0, p, !other)
+				good.Add(1, 1-p, other)
+				other = other || rng.Float64() < .05
+				bad.Add(0, p, !other)
+				bad.Add(1, 1-p, other)
+			}
+			if _, failed := good.Judge(alpha); failed {
+				healthy++
+			}
+			if _, failed := bad.Judge(alpha); failed {
+				broken++
+			}
+		}
+		if healthy > 12 { // alpha and four standard errors
+			t.Errorf("at %v, %d of %d healthy logs fail", p, healthy, runs)
+		}
+		if broken < runs*9/10 {
+			t.Errorf("at %v, only %d of %d logs with a twentieth redrawn fail", p, broken, runs)
+		}
+	}
+}

@@ -8,7 +8,11 @@ import (
 // BurnIn is the number of conversions that each arm must have before an
 // asymptotic confidence sequence says anything: below it the normal
 // approximation of a rare metric is not one (false positives .07 to .27 at a
-// nominal .05 without it, .02 with it).
+// nominal .05 without it, .02 with it). Values that differ count for as many
+// equal ones as have their spread of squares, (ΣY²)²/ΣY⁴: in a heavy tail a few
+// customers carry the variance, and a small control that has not met its large
+// ones yet looks poor (revenue with a tenth as control: false positives .06 to
+// .22 with conversions counted, 0 to .02 so).
 const BurnIn = 25
 
 // AsymptoticRadius returns the half-width at time n of the asymptotic
@@ -45,12 +49,13 @@ func AsymptoticRadius(n int, sd, alpha, planned float64, oneSided bool) float64 
 // al. 2013). E[φ] = Δ whatever m is. Memory is flat; customers come in the
 // order of enrolment + window, since m must not look ahead.
 type DifferenceSequence struct {
-	p, planned  float64
-	n           int
-	mean, m2    float64 // Welford's, of φ
-	count       [2]int
-	conversions [2]int // Y ≠ 0
-	average     [2]float64
+	p, planned float64
+	n          int
+	mean, m2   float64 // Welford's, of φ
+	count      [2]int
+	squares    [2]float64 // ΣY²
+	fourths    [2]float64 // ΣY⁴
+	average    [2]float64
 }
 
 // NewDifferenceSequence returns an empty sequence for a candidate with share p
@@ -84,9 +89,8 @@ func (s *DifferenceSequence) AddPredicted(candidate bool, y, control, treated fl
 	s.m2 += d * (phi - s.mean)
 	s.count[z]++
 	s.average[z] += (y - s.average[z]) / float64(s.count[z])
-	if y != 0 {
-		s.conversions[z]++
-	}
+	s.squares[z] += y * y
+	s.fourths[z] += y * y * y * y
 }
 
 // N returns the number of customers.
@@ -97,7 +101,16 @@ func (s *DifferenceSequence) Estimate() float64 { return s.mean }
 
 // Ready reports whether both arms are past the burn-in.
 func (s *DifferenceSequence) Ready() bool {
-	return s.conversions[0] >= BurnIn && s.conversions[1] >= BurnIn
+	return s.conversions(0) >= BurnIn && s.conversions(1) >= BurnIn
+}
+
+// conversions is the effective number of an arm's, all of them where they are
+// worth the same.
+func (s *DifferenceSequence) conversions(z int) float64 {
+	if !(s.fourths[z] > 0) {
+		return 0
+	}
+	return s.squares[z] * s.squares[z] / s.fourths[z] * (1 + 1e-12)
 }
 
 // Interval returns the two-sided confidence sequence at 1−alpha, infinite

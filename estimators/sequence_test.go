@@ -138,3 +138,37 @@ const (
 	radiusTwo1000 = 0.09598924328720410120
 	radiusOne5000 = 0.07912474361457486152
 )
+
+// Revenue with a heavy tail and a small control: until the control has met its
+// large customers it looks poor, and only their squares tell that it has not.
+func TestDifferenceSequenceWaitsForTheTail(t *testing.T) {
+	runs := 60
+	if !testing.Short() {
+		runs = 300
+	}
+	for _, c := range []struct{ rate, sigma, cap, ratio float64 }{{.02, 1.5, 100, 1}, {.02, 2, 1000, 1}, {.02, 2, 1000, .8}, {.05, 1, 20, 1}} {
+		rng := rand.New(rand.NewPCG(21, uint64(c.cap)))
+		wrong := 0
+		for range runs {
+			s := NewDifferenceSequence(.9, 10000)
+			found := false
+			for i := range 20000 {
+				candidate, rate, y := rng.Float64() < .9, c.rate, 0.
+				if candidate {
+					rate *= c.ratio
+				}
+				if rng.Float64() < rate {
+					y = math.Min(math.Exp(c.sigma*rng.NormFloat64()), c.cap)
+				}
+				s.Add(candidate, y)
+				found = found || i%200 == 0 && s.LowerBound(.05) > 0
+			}
+			if found {
+				wrong++
+			}
+		}
+		if rate := float64(wrong) / float64(runs); rate > .05+2*math.Sqrt(.05*.95/float64(runs)) {
+			t.Errorf("%+v: a candidate that is no better wins in %.3f of %d runs", c, rate, runs)
+		}
+	}
+}

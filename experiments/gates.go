@@ -1,8 +1,10 @@
 package experiments
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +40,7 @@ type OfflineEvidence struct {
 	Placement  string // id, without a version
 	Policy     nextbest.Ref
 	Model      uint64
+	Objective  nextbest.Objective // what was summed
 	// Value is the candidate's value per decision, with its interval: what is
 	// promised. NaN ends are unknown.
 	Value, Low, High float64
@@ -64,8 +67,10 @@ type Calibration struct {
 type Case struct {
 	Definition *Definition
 	Evidence   *Evidence
-	Offline    *OfflineEvidence // nil: there is none
-	Missing    string           // why there is none
+	Offline    *OfflineEvidence    // nil: there is none
+	Missing    string              // why there is none
+	Objective  *nextbest.Objective // the placement's
+	Replaced   string              // what the placement serves now, where that is not the control any more
 	Arm        string
 	Model      uint64
 	Now        time.Time
@@ -121,6 +126,10 @@ func (c *Case) offline() Gate {
 		g.Number = nil
 		g.Detail = fmt.Sprintf("evaluation %s is of %s model %d, the promotion of %s", o.Evaluation, o.Policy, o.Model, c.name())
 		g.Cure = "evaluate exactly the policy version and model that are to be promoted"
+	case !c.measures(&o.Objective):
+		g.Number = nil
+		g.Detail = fmt.Sprintf("evaluation %s is neither of the placement's objective nor of %s alone, within %v", o.Evaluation, c.Definition.Primary.Reward, c.Definition.Window)
+		g.Cure = "evaluate by what the experiment is for: leave objective and reward out, or name the primary metric's reward"
 	case len(o.Refusals) > 0:
 		g.Detail = fmt.Sprintf("evaluation %s refuses a verdict: %s", o.Evaluation, strings.Join(o.Refusals, "; "))
 		g.Cure = "do what the evaluation's report says, and evaluate again"
@@ -134,16 +143,36 @@ func (c *Case) offline() Gate {
 	return g
 }
 
+// measures reports whether an evaluation by an objective is about what the
+// experiment is for: the placement's objective, or the primary metric's reward
+// alone. A gain in anything else (opened e-mails, say) promises neither.
+func (c *Case) measures(o *nextbest.Objective) bool {
+	if o.Window != c.Definition.Window {
+		return false
+	}
+	if len(o.Terms) == 1 && o.Terms[0].Reward == c.Definition.Primary.Reward && o.Terms[0].Weight > 0 {
+		return true
+	}
+	p := c.Objective
+	return p != nil && slices.Equal(o.Terms, p.Terms) && o.Default == p.Default && cmp.Or(o.Aggregation, "sum") == cmp.Or(p.Aggregation, "sum")
+}
+
 func (c *Case) live() Gate {
 	arm := c.Evidence.Arm(c.Arm)
 	l := arm.Lift
 	g := Gate{Name: GateLive, Passed: l.Passed, Cure: "wait: more customers whose window has passed, if the candidate is better at all"}
+	if c.Replaced != "" {
+		g.Passed, g.Needs = false, "a control that is what the placement serves"
+		g.Detail = fmt.Sprintf("placement %s was changed while the experiment ran: it serves %s, and the candidate was compared with %s", c.Definition.Placement, c.Replaced, c.Definition.Arms[c.Definition.Control()].Policy)
+		g.Cure = "set the placement back to the control, or test the candidate against what is served in a new experiment"
+		return g
+	}
 	sofar := fmt.Sprintf("%d of %d mature customers of %s converted, %s against %s", arm.Converted, arm.Customers, c.Arm, percent(arm.Rate), percent(c.control().Rate))
 	if l.Superior == nil {
 		g.Number, g.Needs = l.Lower, "a lower bound of the difference in value per customer above 0"
 		g.Detail = fmt.Sprintf("value per customer %.4g against %.4g, %s", arm.Mean, c.control().Mean, sofar)
 		if l.Lower == nil {
-			g.Cure = fmt.Sprintf("wait: both arms need %d mature customers with a value", estimators.BurnIn)
+			g.Cure = fmt.Sprintf("wait: both arms need %d mature customers with a value, more where a few of them carry most of it", estimators.BurnIn)
 		}
 		return g
 	}

@@ -51,7 +51,14 @@ func (s *Service) gates(ctx context.Context, d *Definition, r nextbest.Record, q
 	if err != nil {
 		return nil, err
 	}
-	c := Case{Definition: d, Evidence: evidence, Arm: q.Arm, Model: q.Model, Now: s.Clock(), Authors: s.authors(d, r), Approver: q.Actor}
+	_, serving, objective, err := s.placement(d.Placement)
+	if err != nil {
+		return nil, err
+	}
+	c := Case{Definition: d, Evidence: evidence, Objective: objective, Arm: q.Arm, Model: q.Model, Now: s.Clock(), Authors: s.authors(d, r), Approver: q.Actor}
+	if control := d.Arms[d.Control()]; d.State == Running && !serving.same(pointer{control.Policy, control.Model, control.Learning}) {
+		c.Replaced = fmt.Sprintf("%s model %d", serving.Policy, serving.Model)
+	}
 	if q.Evaluation == "" {
 		q.Evaluation = d.Evaluation
 	}

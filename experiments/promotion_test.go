@@ -61,6 +61,12 @@ func TestGatesRefuse(t *testing.T) {
 		GateOffline:                {func(p *platform, q *PromoteRequest) { p.evaluations.GainLow = -.01 }, "-0.01"},
 		GateOffline + " refused":   {func(p *platform, q *PromoteRequest) { p.evaluations.Refusals = []string{"ESS 40"} }, "ESS 40"},
 		GateOffline + " elsewhere": {func(p *platform, q *PromoteRequest) { p.evaluations.Placement = "web" }, "web"},
+		GateOffline + " of another reward": {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "open", Weight: 1}} }, "purchase alone"},
+		GateOffline + " of the opposite":   {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "purchase", Weight: -1}} }, "purchase alone"},
+		GateOffline + " of another window": {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Window = nextbest.Duration(day) }, "within 14d"},
+		GateLive + " with a control that is served no more": {func(p *platform, q *PromoteRequest) {
+			p.put(t, nextbest.KindPlacement, "email", `{"channels":["email"],"objective":"value@1","actions":["mail","do-nothing"],"policy":"lints@1","model":1,"slots":1}`)
+		}, "serves lints@1 model 1"},
 		GateLive: {func(p *platform, q *PromoteRequest) {
 			p.journal.fill(8000, map[string]int{"control": 10, "candidate": 10}, map[string]int{"control": 5, "candidate": 5})
 		}, "e-value"},

@@ -5,11 +5,14 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"regexp"
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"nextbest"
@@ -95,8 +98,36 @@ ORDER BY number
 COMMENT 'Steps of the schema that were applied to this database'`
 
 // migrate brings the connection's database to this program's schema. A database
-// that a newer program has migrated is refused.
+// that a newer program has migrated is refused. Where another replica does the
+// same at this moment the two get into each other's way; the steps can be
+// repeated, so the one that fails does them again.
 func migrate(ctx context.Context, conn driver.Conn) error {
+	for try := 1; ; try++ {
+		err := migrateOnce(ctx, conn)
+		if err == nil || try == migrationTries || !crossed(err) {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try) * (50*time.Millisecond + rand.N(50*time.Millisecond))):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const migrationTries = 12
+
+// crossed reports whether an error may come of two replicas that change the
+// schema at once.
+func crossed(err error) bool {
+	switch proto.Error(code(err)) {
+	case proto.ErrCannotAssignAlter, proto.ErrTableAlreadyExists, proto.ErrUnknownTable, proto.ErrTableIsDropped:
+		return true
+	}
+	return false
+}
+
+func migrateOnce(ctx context.Context, conn driver.Conn) error {
 	steps, err := migrations()
 	if err != nil {
 		return nextbest.Errorf(nextbest.Internal, "ClickHouse schema: %w", err)

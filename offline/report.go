@@ -46,6 +46,7 @@ type QueryRecord struct {
 	Split        *nextbest.Split    `json:"split,omitempty"`
 	Experiment   string             `json:"experiment,omitempty"`
 	Arms         []string           `json:"arms,omitempty"`
+	SkipHeld     bool               `json:"skip_held,omitempty"`
 	SkipSetAside bool               `json:"skip_set_aside,omitempty"`
 	Training     []nextbest.Split   `json:"training,omitempty"`
 	TrainedOn    []Period           `json:"trained_on,omitempty"`
@@ -157,7 +158,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		Version: Version, Seed: req.Seed, Folds: req.Folds, Level: req.Level, Delta: req.Delta,
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto,
-			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipSetAside: q.SkipSetAside,
+			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside,
 			Training: req.Training, TrainedOn: req.TrainedOn, Ridge: req.Ridge, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},

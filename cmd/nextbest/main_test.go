@@ -183,16 +183,11 @@ func (r *rig) settled(t testing.TB) uint64 {
 // ready waits until capped actions may be used.
 func (r *rig) ready(t testing.TB) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		status, body := fetch(t, http.DefaultClient, r.Address()+"/readyz")
-		if status == http.StatusOK {
-			return
-		}
+	for deadline := time.Now().Add(20 * time.Second); !r.contacts.Ready(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %s", body)
+			_, body := fetch(t, http.DefaultClient, r.Address()+"/readyz")
+			t.Fatalf("the contact history is not ready: %s", body)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -75,7 +76,7 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 	}
 	p.pipeline, err = decisions.NewPipeline(decisions.Options{
 		Catalogue: p.definitions.Catalogue, Journal: p.journal, Impressions: p.journal, Contacts: p.contacts, Claims: p.claims,
-		Log: decisionLog{p.store}, HistoryReady: p.contacts.Ready, ClaimsSince: p.claims.Since, Logger: log,
+		Log: &decisionLog{platform: p}, HistoryReady: p.contacts.Ready, ClaimsSince: p.claims.Since, Logger: log,
 	})
 	return p, err
 }
@@ -148,20 +149,51 @@ func (p *platform) Close() {
 }
 
 // decisionLog reads single decisions back for the pipeline.
-type decisionLog struct{ store *logging.Store }
+type decisionLog struct {
+	platform *platform
+	complete atomic.Int64 // Claims.Since, in nanoseconds, up to which the log is known to be complete
+}
+
+// mostCatchUp is how long a call with a key waits for the log to catch up.
+const mostCatchUp = 5 * time.Second
 
 // ByID returns one slot of a decision.
-func (l decisionLog) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
+func (l *decisionLog) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
 	return l.first(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) bool { return d.Slot == slot })
 }
 
-// ByKey returns the decision of an idempotency key.
-func (l decisionLog) ByKey(ctx context.Context, key string) (nextbest.Decision, bool, error) {
+// ByKey returns the decision of an idempotency key. It is asked about keys
+// whose claims may be lost: everything acknowledged before the loss must be in
+// the log by then, or a decision that is still on its way would be made twice.
+func (l *decisionLog) ByKey(ctx context.Context, key string) (nextbest.Decision, bool, error) {
+	if err := l.catchUp(ctx); err != nil {
+		return nextbest.Decision{}, false, err
+	}
 	return l.first(ctx, logging.DecisionQuery{Key: key}, func(*nextbest.Decision) bool { return true })
 }
 
-func (l decisionLog) first(ctx context.Context, q logging.DecisionQuery, want func(*nextbest.Decision) bool) (found nextbest.Decision, ok bool, err error) {
-	err = l.store.Decisions(ctx, q, func(d *nextbest.Decision) error {
+// catchUp waits, once for each loss of the claims, until the log holds what was
+// acknowledged before it.
+func (l *decisionLog) catchUp(ctx context.Context) error {
+	since := l.platform.claims.Since().UnixNano()
+	if l.complete.Load() == since {
+		return nil
+	}
+	last, err := l.platform.journal.Last(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, mostCatchUp)
+	defer cancel()
+	if err := l.platform.sink.WaitFor(ctx, last); err != nil {
+		return nextbest.Errorf(nextbest.Unavailable, "the log has not caught up with the journal yet, so nobody can tell whether the key was used before: %w", err)
+	}
+	l.complete.Store(since)
+	return nil
+}
+
+func (l *decisionLog) first(ctx context.Context, q logging.DecisionQuery, want func(*nextbest.Decision) bool) (found nextbest.Decision, ok bool, err error) {
+	err = l.platform.store.Decisions(ctx, q, func(d *nextbest.Decision) error {
 		if !ok && want(d) {
 			found, ok = *d, true
 		}

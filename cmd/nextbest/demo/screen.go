@@ -24,13 +24,14 @@ func (s *screen) week(w Week) {
 
 // offline prints the evaluation as a table, and the refusal of the other log.
 func (s *screen) offline(rows, refused []OfflineRow) {
-	s.line("offline", "%-16s %-26s %6s  %s", "candidate", "orders per decision", "ESS", "verdict")
+	s.line("offline", "%-17s %-24s %6s  %s", "candidate", "orders per decision", "ESS", "verdict")
 	for _, r := range rows {
-		s.line("", "%-16s %-26s %6s  %s", r.Name, r.estimate(), thousands(int(r.ESS)), r.Verdict)
+		s.line("", "%-17s %-24s %6s  %s", r.Name, r.estimate(), thousands(int(r.ESS)), r.Verdict)
 	}
 	for _, r := range refused {
 		if len(r.Refusals) > 0 {
-			s.line("", "%-16s REFUSED on the log of rules alone: %s", r.Name, r.Refusals[0])
+			s.line("", "%-17s on a log of rules alone: REFUSED, %s", r.Name, r.Refusals[0])
+			break // the other candidates meet the same
 		}
 	}
 }
