@@ -2,7 +2,7 @@
 # detector runs where there is a C compiler.
 GO       ?= go
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
-PURE     := . ./bandit ./estimators ./offline ./internal/rules ./internal/actions
+PURE     := . ./bandit ./estimators ./experiments ./offline ./internal/rules ./internal/actions
 STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
 
 .PHONY: test lint fuzz
@@ -10,6 +10,7 @@ STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
 test:
 	$(GO) test $(PURE)
 	$(GO) test $(RACE) -p 2 $(STATEFUL)
+	$(GO) test $(RACE) -short ./experiments ./offline
 	$(MAKE) --no-print-directory lint
 
 lint:

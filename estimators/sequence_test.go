@@ -144,7 +144,7 @@ const (
 func TestDifferenceSequenceWaitsForTheTail(t *testing.T) {
 	runs := 60
 	if !testing.Short() {
-		runs = 300
+		runs = 150
 	}
 	for _, c := range []struct{ rate, sigma, cap, ratio float64 }{{.02, 1.5, 100, 1}, {.02, 2, 1000, 1}, {.02, 2, 1000, .8}, {.05, 1, 20, 1}} {
 		rng := rand.New(rand.NewPCG(21, uint64(c.cap)))

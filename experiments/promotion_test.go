@@ -61,12 +61,13 @@ func TestGatesRefuse(t *testing.T) {
 		GateOffline:                {func(p *platform, q *PromoteRequest) { p.evaluations.GainLow = -.01 }, "-0.01"},
 		GateOffline + " refused":   {func(p *platform, q *PromoteRequest) { p.evaluations.Refusals = []string{"ESS 40"} }, "ESS 40"},
 		GateOffline + " elsewhere": {func(p *platform, q *PromoteRequest) { p.evaluations.Placement = "web" }, "web"},
-		GateOffline + " of another reward": {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "open", Weight: 1}} }, "purchase alone"},
-		GateOffline + " of the opposite":   {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "purchase", Weight: -1}} }, "purchase alone"},
+		GateOffline + " of another reward": {func(p *platform, q *PromoteRequest) {
+			p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "open", Weight: 1}}
+		}, "purchase alone"},
+		GateOffline + " of the opposite": {func(p *platform, q *PromoteRequest) {
+			p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "purchase", Weight: -1}}
+		}, "purchase alone"},
 		GateOffline + " of another window": {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Window = nextbest.Duration(day) }, "within 14d"},
-		GateLive + " with a control that is served no more": {func(p *platform, q *PromoteRequest) {
-			p.put(t, nextbest.KindPlacement, "email", `{"channels":["email"],"objective":"value@1","actions":["mail","do-nothing"],"policy":"lints@1","model":1,"slots":1}`)
-		}, "serves lints@1 model 1"},
 		GateLive: {func(p *platform, q *PromoteRequest) {
 			p.journal.fill(8000, map[string]int{"control": 10, "candidate": 10}, map[string]int{"control": 5, "candidate": 5})
 		}, "e-value"},
@@ -253,5 +254,24 @@ func TestConcurrentPromotions(t *testing.T) {
 	}
 	if _, version := p.serves(t); promoted != 1 || version != 2 || p.state(t, "exp-1").State != Promoted {
 		t.Errorf("%d promotions succeeded, the placement is at version %d, the experiment %s", promoted, version, p.state(t, "exp-1").State)
+	}
+}
+
+// What beat a control that the placement serves no more has not beaten what it
+// would replace.
+func TestPromotionNeedsTheControlToBeServed(t *testing.T) {
+	p := newPlatform(t)
+	p.started(t)
+	serving := func(policy string) {
+		p.put(t, nextbest.KindPlacement, "email", `{"channels":["email"],"objective":"value@1","actions":["mail","do-nothing"],"policy":"`+policy+`","model":0,"slots":1}`)
+	}
+	serving("lints@1")
+	_, err := p.Promote(t.Context(), byBob)
+	if err == nil || !strings.Contains(err.Error(), "gates."+GateLive) || !strings.Contains(err.Error(), "serves lints@1 model 0") {
+		t.Errorf("promoted over a policy that the candidate was never compared with: %v", err)
+	}
+	serving("rules@1")
+	if _, err := p.Promote(t.Context(), byBob); err != nil {
+		t.Errorf("with the control back in place: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ type DecisionQuery struct {
 	IDs       []uuid.UUID
 	Customer  string // pseudonym
 	Key       string // idempotency key of the call
+	Keyed     bool   // only those with an idempotency key
 	Newest    bool   // newest first; oldest first otherwise, by id
 	Limit     int    // 0: all
 }
@@ -83,6 +84,9 @@ func (q *DecisionQuery) conditions() ([]string, error) {
 	}
 	if q.Key != "" {
 		conditions = append(conditions, "key = "+quote(q.Key))
+	}
+	if q.Keyed {
+		conditions = append(conditions, "key != ''")
 	}
 	if q.Limit < 0 {
 		return nil, nextbest.FieldErrorf("limit", "%d; it must not be negative", q.Limit)

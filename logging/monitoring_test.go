@@ -132,8 +132,8 @@ func TestCounts(t *testing.T) {
 	}
 	slices.Sort(unmatched)
 	slices.Sort(ids2)
-	if !slices.Equal(unmatched, ids2) || len(why) < 3 {
-		t.Errorf("unmatched %v (%v), want %v for at least three reasons", ids2, why, unmatched)
+	if !slices.Equal(unmatched, ids2) || len(why) != 4 {
+		t.Errorf("unmatched %v (%v), want %v for all four reasons", ids2, why, unmatched)
 	}
 	visits, err := store.Unmatched(t.Context(), UnmatchedQuery{Kind: "visit", Limit: 2})
 	if err != nil || len(visits) != 2 || visits[0].Kind != "visit" || visits[1].Kind != "visit" {

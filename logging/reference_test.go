@@ -117,6 +117,15 @@ func newRandomLog(rng *rand.Rand, decisions, reports int) *randomLog {
 		}
 		l.reports = append(l.reports, placedReward{l.last, r})
 	}
+	// A customer whose only decision comes after the reward, and a decision that
+	// comes after the reward that names it.
+	l.last += 3
+	late := nextbest.Decision{ID: newID(t0.Add(80*grid), rng), Slot: 1, Time: t0.Add(80 * grid), Placement: "web@1", Customer: "late", Source: "live", Policy: "p@1",
+		Action: "call", Eligible: []string{"call"}, Probabilities: []float64{1}, Propensity: 1, X: []float32{1, 2, 3}, Context: []byte(`{}`)}
+	l.decisions = append(l.decisions, placedDecision{l.last - 2, late})
+	l.reports = append(l.reports,
+		placedReward{l.last - 1, nextbest.Reward{ID: "early-1", Kind: "visit", Value: 1, Time: t0.Add(20 * grid), Slot: 1, Customer: "late"}},
+		placedReward{l.last, nextbest.Reward{ID: "early-2", Kind: "visit", Value: 1, Time: t0.Add(20 * grid), Slot: 1, DecisionID: late.ID}})
 	for range decisions / 2 {
 		l.last++
 		about := l.decisions[rng.IntN(len(l.decisions))].d

@@ -71,18 +71,18 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 	if p.contacts, err = registry.OpenContacts(ctx, js, registry.ContactsOptions{Replicas: e.Replicas, Merge: decisions.MergeHistories, Logger: log}); err != nil {
 		return nil, err
 	}
-	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas}); err != nil {
+	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas, Logger: log}); err != nil {
 		return nil, err
 	}
 	p.pipeline, err = decisions.NewPipeline(decisions.Options{
 		Catalogue: p.definitions.Catalogue, Journal: p.journal, Impressions: p.journal, Contacts: p.contacts, Claims: p.claims,
-		Log: &decisionLog{platform: p}, HistoryReady: p.contacts.Ready, ClaimsSince: p.claims.Since, Logger: log,
+		Log: &decisionLog{platform: p}, HistoryReady: p.contacts.Ready, ClaimsReady: p.claims.Ready, Logger: log,
 	})
 	return p, err
 }
 
 // Run keeps everything going until ctx ends: the engine's supervisor, the sink,
-// the definitions, the contact history. Each returns only with ctx or when it
+// the definitions, the contact history, the idempotency keys. Each returns only with ctx or when it
 // cannot go on.
 func (p *platform) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -90,6 +90,7 @@ func (p *platform) Run(ctx context.Context) error {
 	g.Go(func() error { return named("sink", p.sink.Run(ctx)) })
 	g.Go(func() error { return named("definitions", p.definitions.Run(ctx)) })
 	g.Go(func() error { return named("contact history", p.contacts.Run(ctx, p.rebuildContacts)) })
+	g.Go(func() error { return named("idempotency keys", p.claims.Run(ctx, p.rebuildClaims)) })
 	g.Go(func() error { return named("impressions", p.pipeline.Run(ctx)) })
 	return g.Wait()
 }
@@ -104,14 +105,35 @@ func named(what string, err error) error {
 // rebuildContacts loads the contact history from the log once everything that
 // was acknowledged before now is in it.
 func (p *platform) rebuildContacts(ctx context.Context, load registry.Load) error {
+	if err := p.catchUp(ctx); err != nil {
+		return err
+	}
+	return decisions.LoadHistories(ctx, p.definitions.Catalogue(), p.store, time.Now(), 24*time.Hour, load)
+}
+
+// rebuildClaims loads the idempotency keys from the log in the same way.
+func (p *platform) rebuildClaims(ctx context.Context, load registry.LoadClaim) error {
+	if err := p.catchUp(ctx); err != nil {
+		return err
+	}
+	return decisions.LoadClaims(ctx, keyedLog{p.store}, time.Now(), load)
+}
+
+// catchUp waits until everything that was acknowledged before now is in the log.
+func (p *platform) catchUp(ctx context.Context) error {
 	last, err := p.journal.Last(ctx)
 	if err != nil {
 		return err
 	}
-	if err := p.sink.WaitFor(ctx, last); err != nil {
-		return err
-	}
-	return decisions.LoadHistories(ctx, p.definitions.Catalogue(), p.store, time.Now(), 24*time.Hour, load)
+	return p.sink.WaitFor(ctx, last)
+}
+
+// keyedLog reads the decisions that had an idempotency key.
+type keyedLog struct{ store *logging.Store }
+
+// Keyed gives them oldest first.
+func (l keyedLog) Keyed(ctx context.Context, since time.Time, each func(*nextbest.Decision) error) error {
+	return l.store.Decisions(ctx, logging.DecisionQuery{From: since, Keyed: true}, each)
 }
 
 // Close ends everything in the reverse order. What was acknowledged stays in
@@ -151,7 +173,7 @@ func (p *platform) Close() {
 // decisionLog reads single decisions back for the pipeline.
 type decisionLog struct {
 	platform *platform
-	complete atomic.Int64 // Claims.Since, in nanoseconds, up to which the log is known to be complete
+	complete atomic.Value // Claims.Generation for which the log is known to be complete
 }
 
 // mostCatchUp is how long a call with a key waits for the log to catch up.
@@ -169,26 +191,22 @@ func (l *decisionLog) ByKey(ctx context.Context, key string) (nextbest.Decision,
 	if err := l.catchUp(ctx); err != nil {
 		return nextbest.Decision{}, false, err
 	}
-	return l.first(ctx, logging.DecisionQuery{Key: key}, func(*nextbest.Decision) bool { return true })
+	return l.first(ctx, logging.DecisionQuery{Key: key, From: time.Now().Add(-decisions.ClaimKept)}, func(*nextbest.Decision) bool { return true })
 }
 
 // catchUp waits, once for each loss of the claims, until the log holds what was
 // acknowledged before it.
 func (l *decisionLog) catchUp(ctx context.Context) error {
-	since := l.platform.claims.Since().UnixNano()
-	if l.complete.Load() == since {
+	generation := l.platform.claims.Generation()
+	if l.complete.Load() == generation {
 		return nil
-	}
-	last, err := l.platform.journal.Last(ctx)
-	if err != nil {
-		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, mostCatchUp)
 	defer cancel()
-	if err := l.platform.sink.WaitFor(ctx, last); err != nil {
+	if err := l.platform.catchUp(ctx); err != nil {
 		return nextbest.Errorf(nextbest.Unavailable, "the log has not caught up with the journal yet, so nobody can tell whether the key was used before: %w", err)
 	}
-	l.complete.Store(since)
+	l.complete.Store(generation)
 	return nil
 }
 

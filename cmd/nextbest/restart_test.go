@@ -27,8 +27,6 @@ func TestRestart(t *testing.T) {
 		t.Errorf("a second server on the folder: %v", err)
 	}
 
-	key := client.Header("Idempotency-Key", "before")
-	first := decide(t, r.channel, call("shop", "C-1", 3, "men"), key)
 	capped := decide(t, r.channel, call("mailbox", "C-1", 3, "men"))
 	if capped.Action != "once" {
 		t.Fatalf("first contact: %+v", capped)
@@ -46,9 +44,11 @@ func TestRestart(t *testing.T) {
 	// What is acknowledged last has the least time to reach ClickHouse.
 	var last []string
 	for i := range 50 {
-		last = append(last, orderLine(fmt.Sprintf("late-%d", i), first.ID, time.Now()))
+		last = append(last, orderLine(fmt.Sprintf("late-%d", i), learned.ID, time.Now()))
 	}
 	must(t, r.channel, "POST", "/v1/rewards", lines(last...), nil, ndjson)
+	key := client.Header("Idempotency-Key", "before")
+	first := decide(t, r.channel, call("shop", "C-1", 3, "men"), key)
 	before := r.state(t)
 	r.stop()
 

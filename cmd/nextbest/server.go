@@ -32,11 +32,10 @@ type server struct {
 
 // settings are what serve and demo can choose besides the engines.
 type settings struct {
-	listen   string
-	watch    time.Duration // between looks at running experiments' guardrails
-	learn    time.Duration // between passes of the live trainer
-	settle   time.Duration // how late rewards may reach the log
-	headless bool          // no console
+	listen string
+	watch  time.Duration // between looks at running experiments' guardrails
+	learn  time.Duration // between passes of the live trainer
+	settle time.Duration // how late rewards may reach the log
 }
 
 // openServer opens the platform and everything that serves it.

@@ -13,6 +13,8 @@ import (
 // creates the key's claim first has the answer. Claims are kept for ClaimKept.
 type Claims interface {
 	Claim(ctx context.Context, key string, value []byte) (existing []byte, won bool, err error)
+	// Complete replaces the value of a claim that was won here.
+	Complete(ctx context.Context, key string, value []byte) error
 }
 
 // ClaimKept is how long a key remembers its answer.
@@ -37,11 +39,23 @@ var claimEncoding, claimDecoding = func() (cbor.EncMode, cbor.DecMode) {
 }()
 
 // claim tries to make d its key's answer. When it did not win it returns the
-// decision that is.
+// decision that is. While claims may be missing, the log is asked before the
+// claim, and what it has is claimed in d's place: whoever comes next finds that.
 func (p *Pipeline) claim(ctx context.Context, d *nextbest.Decision) (first *nextbest.Decision, won bool, err error) {
-	value, err := claimEncoding.Marshal(d)
+	asked := !p.o.ClaimsReady()
+	var logged *nextbest.Decision
+	if asked {
+		if logged, err = p.logged(ctx, d); err != nil {
+			return nil, false, err
+		}
+	}
+	mine := d
+	if logged != nil {
+		mine = logged
+	}
+	value, err := claimEncoding.Marshal(mine)
 	if err != nil {
-		return nil, false, nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", d.ID, err)
+		return nil, false, nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", mine.ID, err)
 	}
 	existing, won, err := p.o.Claims.Claim(ctx, d.Key, value)
 	if err != nil {
@@ -55,18 +69,51 @@ func (p *Pipeline) claim(ctx context.Context, d *nextbest.Decision) (first *next
 		first.Time = first.Time.UTC()
 		return first, false, nil
 	}
-	if p.o.ClaimsSince == nil || d.Time.Sub(p.o.ClaimsSince()) > ClaimKept {
-		return nil, true, nil
+	if asked || p.o.ClaimsReady() {
+		return logged, logged == nil, nil
 	}
-	// The key may have been claimed before the claims were lost.
-	logged, ok, err := p.o.Log.ByKey(ctx, d.Key)
+	// The claim itself found out that the claims were lost.
+	if logged, err = p.logged(ctx, d); err != nil || logged == nil {
+		return nil, err == nil, err
+	}
+	if value, err = claimEncoding.Marshal(logged); err == nil {
+		err = p.o.Claims.Complete(ctx, d.Key, value)
+	}
 	if err != nil {
-		return nil, false, unavailable("the log, asked whether the key was used before,", err)
+		return nil, false, unavailable("the store of idempotency keys", err)
 	}
-	if ok && logged.ID != d.ID && d.Time.Sub(logged.Time) < ClaimKept {
-		return &logged, false, nil
+	return logged, false, nil
+}
+
+// logged returns what the log has as the answer of d's key, nil when that is
+// nothing.
+func (p *Pipeline) logged(ctx context.Context, d *nextbest.Decision) (*nextbest.Decision, error) {
+	first, ok, err := p.o.Log.ByKey(ctx, d.Key)
+	if err != nil {
+		return nil, unavailable("the log, asked whether the key was used before,", err)
 	}
-	return nil, true, nil
+	if !ok || first.ID == d.ID || d.Time.Sub(first.Time) >= ClaimKept {
+		return nil, nil
+	}
+	return &first, nil
+}
+
+// LoggedKeys reads the decisions that had an idempotency key back from the log,
+// oldest first.
+type LoggedKeys interface {
+	Keyed(ctx context.Context, since time.Time, each func(*nextbest.Decision) error) error
+}
+
+// LoadClaims puts back the claims that the log knows. load keeps the first
+// value it is given for a key.
+func LoadClaims(ctx context.Context, log LoggedKeys, now time.Time, load func(ctx context.Context, key string, value []byte, at time.Time) error) error {
+	return log.Keyed(ctx, now.Add(-ClaimKept), func(d *nextbest.Decision) error {
+		value, err := claimEncoding.Marshal(d)
+		if err != nil {
+			return nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", d.ID, err)
+		}
+		return load(ctx, d.Key, value, d.Time)
+	})
 }
 
 // repeat answers a call whose key has the answer first.

@@ -238,22 +238,52 @@ func TestIdempotencyKeys(t *testing.T) {
 	if len(w.rows) != 1 || len(w.contacts(t, "C-2")) != 0 {
 		t.Errorf("%d rows; contacts %v", len(w.rows), w.contacts(t, "C-2"))
 	}
-	// The claims are lost: the log is asked.
-	clear(w.claims)
-	o := w.options()
-	since := w.Clock()
-	o.ClaimsSince = func() time.Time { return since }
-	q, err := NewPipeline(o)
-	if err != nil {
+	// The claims are lost: the log is asked, and what it has is claimed again, so
+	// that the next call, with the log away, gets the first answer too.
+	lose := func(ready ...bool) *Pipeline {
+		clear(w.claims)
+		o := w.options()
+		o.ClaimsReady = func() bool {
+			now := ready[0]
+			ready = ready[min(1, len(ready)-1):]
+			return now
+		}
+		q, err := NewPipeline(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	for name, ready := range map[string][]bool{"known": {false}, "found by the claim": {true, false}} {
+		q := lose(ready...)
+		for _, unlogged := range []bool{false, true} {
+			w.unlogged = unlogged
+			if again, err := q.Decide(t.Context(), c); err != nil || again.DecisionID != second.DecisionID || !again.Repeated {
+				t.Errorf("loss %s, log away %v: %+v, %v", name, unlogged, again, err)
+			}
+		}
+		w.unlogged = false
+	}
+	// Put back, the claims need no log.
+	q := lose(true)
+	load := func(ctx context.Context, key string, value []byte, at time.Time) error {
+		_, _, err := w.Claim(ctx, key, value)
+		return err
+	}
+	if err := LoadClaims(t.Context(), w, w.Clock(), load); err != nil {
 		t.Fatal(err)
 	}
-	if third, err := q.Decide(t.Context(), c); err != nil || third.DecisionID != second.DecisionID || !third.Repeated {
-		t.Errorf("after the loss: %+v, %v", third, err)
+	w.unlogged = true
+	if again, err := q.Decide(t.Context(), c); err != nil || again.DecisionID != second.DecisionID {
+		t.Errorf("after the claims were put back: %+v, %v", again, err)
+	}
+	w.unlogged = false
+	if len(w.rows) != 1 {
+		t.Errorf("%d rows", len(w.rows))
 	}
 	// And a call whose first answer lies longer back is a new one.
-	clear(w.claims)
 	w.pass(ClaimKept)
-	if fourth, err := q.Decide(t.Context(), c); err != nil || fourth.DecisionID == second.DecisionID {
+	if fourth, err := lose(false).Decide(t.Context(), c); err != nil || fourth.DecisionID == second.DecisionID {
 		t.Errorf("a day later: %+v, %v", fourth, err)
 	}
 }

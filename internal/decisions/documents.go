@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -127,5 +126,5 @@ func kindName(k string) string {
 	case "float64":
 		return "number"
 	}
-	return fmt.Sprintf("%s", k)
+	return k
 }

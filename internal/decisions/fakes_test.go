@@ -235,6 +235,24 @@ func (w *world) Claim(_ context.Context, key string, value []byte) ([]byte, bool
 	return nil, true, nil
 }
 
+func (w *world) Complete(_ context.Context, key string, value []byte) error {
+	w.Lock()
+	defer w.Unlock()
+	w.claims[key] = slices.Clone(value)
+	return nil
+}
+
+func (w *world) Keyed(_ context.Context, since time.Time, each func(*nextbest.Decision) error) error {
+	for i := range w.rows {
+		if d := &w.rows[i]; d.Key != "" && !d.Time.Before(since) {
+			if err := each(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (w *world) Clock() time.Time {
 	w.Lock()
 	defer w.Unlock()

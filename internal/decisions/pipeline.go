@@ -24,6 +24,8 @@ type Journal interface {
 // Log reads recorded decisions back. ok false means that it is not there (yet).
 type Log interface {
 	ByID(ctx context.Context, id uuid.UUID, slot uint8) (d nextbest.Decision, ok bool, err error)
+	// ByKey returns the first of a key's decisions within ClaimKept. It must know
+	// everything that was acknowledged before the call.
 	ByKey(ctx context.Context, key string) (d nextbest.Decision, ok bool, err error)
 }
 
@@ -49,10 +51,10 @@ type Options struct {
 	// after each read of it. While it is not, actions with caps or cool-downs
 	// are excluded. Nil: always.
 	HistoryReady func() bool
-	// ClaimsSince says since when no claim was lost; it is asked after each
-	// claim. The log is asked about keys that may have been claimed before. Nil:
-	// nothing was ever lost.
-	ClaimsSince func() time.Time
+	// ClaimsReady says whether every claim of the last ClaimKept is there; it is
+	// asked before and after each claim. While it is not, the log is asked about
+	// the key. Nil: always.
+	ClaimsReady func() bool
 	Logger      *slog.Logger // nil: discard
 }
 
@@ -101,6 +103,9 @@ func NewPipeline(o Options) (*Pipeline, error) {
 	}
 	if o.HistoryReady == nil {
 		o.HistoryReady = func() bool { return true }
+	}
+	if o.ClaimsReady == nil {
+		o.ClaimsReady = func() bool { return true }
 	}
 	pl := &Pipeline{o: o, turns: turns{seed: maphash.MakeSeed()}, recent: newRecent(o.Remember), relaxed: make(chan struct{}, 1024), pending: make(chan pendingImpression, 4096)}
 	pl.work.New = func() any { return new(work) }

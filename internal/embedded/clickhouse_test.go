@@ -279,21 +279,32 @@ func code(err error) int32 {
 // TestPortTakenWhileDown takes the engine's port while it is down, and expects
 // it to come back on that port once it is free.
 func TestPortTakenWhileDown(t *testing.T) {
-	ch := enginetest.NewClickHouse(t)
+	ch, err := start(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ch.Close()
 	o, err := clickhouse.ParseDSN(ch.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	syscall.Kill(ch.Pid(), syscall.SIGKILL)
 	var taken net.Listener
-	for try := 0; taken == nil; try++ { // until the dead engine's socket is gone
-		if taken, err = net.Listen("tcp", o.Addr[0]); err != nil && try == 1000 {
+	for deadline := time.Now().Add(10 * time.Second); taken == nil; time.Sleep(5 * time.Millisecond) { // until the dead engine's socket is gone
+		if taken, err = net.Listen("tcp", o.Addr[0]); err != nil && time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(600 * time.Millisecond)
-	conn := connect(t, ch.URL())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ch.Run(ctx) }()
+	for deadline := time.Now().Add(20 * time.Second); ch.Restarts() < 2; time.Sleep(5 * time.Millisecond) { // it has tried in vain
+		if time.Now().After(deadline) {
+			t.Fatalf("%d restarts while the port was taken, want it to try again", ch.Restarts())
+		}
+	}
 	taken.Close()
+	conn := connect(t, ch.URL())
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if err = conn.Ping(t.Context()); err == nil {
 			break
@@ -301,5 +312,9 @@ func TestPortTakenWhileDown(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the engine did not come back: %v", err)
 		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

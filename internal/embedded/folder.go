@@ -1,11 +1,14 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -34,12 +37,19 @@ func LockFolder(dir string) (*Folder, error) {
 	}
 	path := filepath.Join(dir, folderLock)
 	lock := flock.New(path)
-	ok, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("data folder %s cannot be locked: %w; check that this user may write there", dir, err)
-	}
-	if !ok {
-		return nil, fmt.Errorf("data folder %s is in use by another nextbest%s; stop that one, talk to it through its address, or name another folder with --data", dir, holder(path))
+	for deadline := time.Now().Add(lockLimit); ; time.Sleep(10 * time.Millisecond) {
+		ok, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("data folder %s cannot be locked: %w; check that this user may write there", dir, err)
+		}
+		if ok {
+			break
+		}
+		// An owner that was killed while it started its engine leaves the lock to
+		// that child for a moment.
+		if pid := holderPid(path); pid == 0 || alive(pid) || time.Now().After(deadline) {
+			return nil, fmt.Errorf("data folder %s is in use by another nextbest%s; stop that one, talk to it through its address, or name another folder with --data", dir, holder(path))
+		}
 	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
 		lock.Close()
@@ -56,13 +66,31 @@ func (f *Folder) Close() error { return f.lock.Close() }
 
 // holder returns " (process 123)" where the lock file names its owner.
 func holder(path string) string {
+	if pid := holderPid(path); pid != 0 {
+		return fmt.Sprintf(" (process %d)", pid)
+	}
+	return ""
+}
+
+// holderPid returns the process that a lock file names, or 0.
+func holderPid(path string) int {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return ""
+		return 0
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return ""
+	if err != nil || pid <= 0 {
+		return 0
 	}
-	return fmt.Sprintf(" (process %d)", pid)
+	return pid
+}
+
+// alive reports whether a process exists, whoever owns it.
+func alive(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	err = p.Signal(syscall.Signal(0))
+	return err == nil || errors.Is(err, os.ErrPermission)
 }

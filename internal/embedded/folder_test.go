@@ -2,10 +2,12 @@ package embedded
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSecondLockIsRefused(t *testing.T) {
@@ -29,6 +31,29 @@ func TestSecondLockIsRefused(t *testing.T) {
 		t.Fatalf("after Close: %v", err)
 	}
 	again.Close()
+}
+
+// TestLockOfTheDead holds the lock in the name of a process that is gone, for as
+// long as a child that it was just starting might.
+func TestLockOfTheDead(t *testing.T) {
+	dir := t.TempDir()
+	f, err := LockFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Skip(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, folderLock), []byte(strconv.Itoa(gone.Process.Pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(200*time.Millisecond, func() { f.Close() })
+	next, err := LockFolder(dir)
+	if err != nil {
+		t.Fatalf("the lock was free after 0.2 s: %v", err)
+	}
+	next.Close()
 }
 
 func TestUnwritableFolder(t *testing.T) {

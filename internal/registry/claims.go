@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -26,12 +27,15 @@ type ClaimsOptions struct {
 	MaxBytes int64         // 0: the server's limit alone
 	Keep     time.Duration // of a claim; 0: 25 h, an hour more than the day in which callers may retry
 	Poll     time.Duration // least time between looks at an unfinished claim; 0: 2 ms
+	Watch    time.Duration // between looks at the marker; 0: 1 s
+	Lease    time.Duration // after which a silent rebuild is taken over; 0: 10 s
+	Logger   *slog.Logger  // nil: slog.Default
 }
 
 // Claims makes things happen once across replicas: whoever creates a key's
 // claim does the work, everybody else gets what the winner stored. Claims are in
-// memory; Since says from when on none has been forgotten. Safe for concurrent
-// use.
+// memory; Ready says whether any may be missing that the log still knows. Safe
+// for concurrent use.
 type Claims struct {
 	bucket *bucket
 	opts   ClaimsOptions
@@ -49,7 +53,7 @@ type held struct {
 
 // OpenClaims connects to the claims, creating the bucket where there is none.
 func OpenClaims(ctx context.Context, js jetstream.JetStream, opts ClaimsOptions) (*Claims, error) {
-	if opts.Replicas < 0 || opts.MaxBytes < 0 || opts.Keep < 0 || opts.Poll < 0 {
+	if opts.Replicas < 0 || opts.MaxBytes < 0 || opts.Keep < 0 || opts.Poll < 0 || opts.Watch < 0 || opts.Lease < 0 {
 		return nil, nextbest.Errorf(nextbest.Invalid, "claims: sizes and spans of time must not be negative")
 	}
 	if opts.Keep == 0 {
@@ -57,6 +61,15 @@ func OpenClaims(ctx context.Context, js jetstream.JetStream, opts ClaimsOptions)
 	}
 	if opts.Poll == 0 {
 		opts.Poll = 2 * time.Millisecond
+	}
+	if opts.Watch == 0 {
+		opts.Watch = time.Second
+	}
+	if opts.Lease == 0 {
+		opts.Lease = 10 * time.Second
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
 	}
 	c := &Claims{opts: opts, id: uuid.NewString(), mine: map[string]held{}}
 	var err error
@@ -73,10 +86,39 @@ func OpenClaims(ctx context.Context, js jetstream.JetStream, opts ClaimsOptions)
 // Close ends the use of the claims in this process.
 func (c *Claims) Close() { c.bucket.close() }
 
-// Since returns the moment from which on no claim has been forgotten. For
-// ClaimsOptions.Keep after it, a claim that was won may repeat one that was lost
-// with the bucket: ask the log before acting on it. Ask Since after Claim.
-func (c *Claims) Since() time.Time { return c.bucket.mark.Load().Since }
+// Ready reports whether every claim within ClaimsOptions.Keep is there: true
+// from the moment a rebuild has finished until the claims are lost again. Until
+// then, a claim that was won may repeat a lost one: ask the log before claiming.
+// A claim that meets a new bucket knows when it returns: ask Ready after it too.
+func (c *Claims) Ready() bool { return c.bucket.mark.Load().Ready }
+
+// Generation names the life of the bucket: another one means that everything
+// before was lost.
+func (c *Claims) Generation() string { return c.bucket.mark.Load().Generation }
+
+// LoadClaim puts back the finished claim of a key, made at the given time,
+// unless the key has one. Safe for concurrent use.
+type LoadClaim func(ctx context.Context, key string, value []byte, at time.Time) error
+
+// Run keeps watch until ctx ends: it brings the bucket back where it is gone,
+// and whenever claims may be missing, one replica calls rebuild, which loads
+// those that the log knows, and then declares the claims ready.
+func (c *Claims) Run(ctx context.Context, rebuild func(ctx context.Context, load LoadClaim) error) error {
+	k := keeper{bucket: c.bucket, what: "claims", id: c.id, poll: c.opts.Watch, lease: c.opts.Lease, log: c.opts.Logger}
+	return k.run(ctx, func(ctx context.Context, epoch uint64) error {
+		return rebuild(ctx, func(ctx context.Context, key string, value []byte, at time.Time) error {
+			left := c.opts.Keep - time.Since(at)
+			if left <= 0 {
+				return nil
+			}
+			_, _, err := c.bucket.cas(ctx, claimKey(key), value, 0, left, nats.Header{stateHeader: {"done"}})
+			if err == nil && c.bucket.mark.Load().epoch != epoch {
+				err = nextbest.Errorf(nextbest.Unavailable, "claims: the bucket was lost again during its rebuild")
+			}
+			return err
+		})
+	})
+}
 
 // Claim creates the key's claim with a value. Whoever is not the first gets the
 // value that is there and won = false; Wait tells whether it is final.

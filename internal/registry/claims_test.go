@@ -36,7 +36,7 @@ func TestClaimOnce(t *testing.T) {
 		for g := range 32 {
 			c := replicas[g%2]
 			wg.Go(func() {
-				existing, won, err := c.Claim(t.Context(), key, []byte(fmt.Sprint("body")))
+				existing, won, err := c.Claim(t.Context(), key, []byte("body"))
 				if err != nil {
 					t.Error(err)
 					return
@@ -115,33 +115,109 @@ func TestClaimsExpire(t *testing.T) {
 	})
 }
 
-// TestClaimsLost: Since tells that claims may have been forgotten, before the
-// claim that met the new bucket returns.
+// TestClaimsLost takes the claims away under two replicas that keep watch: the
+// bucket comes back without anybody opening it again, one replica puts back what
+// the log knows, and neither ever says ready before that.
 func TestClaimsLost(t *testing.T) {
 	js := jetStream(t, enginetest.NATS(t))
+	opts := ClaimsOptions{Watch: 20 * time.Millisecond}
+	a, b := openClaims(t, js, opts), openClaims(t, js, opts)
+	var mu sync.Mutex
+	log := map[string]time.Time{}
+	loaded := 0
+	rebuild := func(ctx context.Context, load LoadClaim) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for key, at := range log {
+			if err := load(ctx, key, []byte("first"), at); err != nil {
+				return err
+			}
+			loaded++
+		}
+		return nil
+	}
+	for _, c := range []*Claims{a, b} {
+		go c.Run(t.Context(), rebuild)
+	}
+	until(t, func() bool { return a.Ready() && b.Ready() })
+	for i := range 10 {
+		key := fmt.Sprint(i)
+		if _, won, err := a.Claim(t.Context(), key, []byte("first")); err != nil || !won {
+			t.Fatal(won, err)
+		}
+		log[key] = time.Now()
+	}
+	log["of the day before yesterday"] = time.Now().Add(-48 * time.Hour)
+	if err := js.DeleteStream(t.Context(), claimStream); err != nil {
+		t.Fatal(err)
+	}
+	claim := func(c *Claims, key string) (value []byte, won bool) {
+		until(t, func() bool {
+			var err error
+			value, won, err = c.Claim(t.Context(), key, []byte("second"))
+			return err == nil
+		})
+		return value, won
+	}
+	if _, won := claim(b, "new"); !won {
+		t.Error("a new key was not won")
+	}
+	until(t, func() bool { return a.Ready() && b.Ready() })
+	mu.Lock()
+	if loaded != len(log) {
+		t.Errorf("%d claims were put back, want %d by one replica", loaded, len(log))
+	}
+	mu.Unlock()
+	for i := range 10 {
+		if value, won := claim([]*Claims{a, b}[i%2], fmt.Sprint(i)); won || string(value) != "first" {
+			t.Errorf("claim %d after the loss: won %v, %q", i, won, value)
+		}
+	}
+	if _, won := claim(a, "of the day before yesterday"); !won {
+		t.Error("a claim older than it is kept was put back")
+	}
+}
+
+// TestClaimMeetsNewBucket: the claim that meets a new bucket knows, when it
+// returns, that others may be missing, and its holder can replace it.
+func TestClaimMeetsNewBucket(t *testing.T) {
+	js := jetStream(t, enginetest.NATS(t))
 	c := openClaims(t, js, ClaimsOptions{})
+	watching, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Run(watching, func(context.Context, LoadClaim) error { return nil })
+	}()
+	until(t, c.Ready)
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
 	for i := range 10 {
 		if _, won, err := c.Claim(t.Context(), fmt.Sprint(i), []byte("1")); err != nil || !won {
 			t.Fatal(won, err)
 		}
 	}
-	before := time.Now()
-	if !c.Since().Before(before) {
-		t.Fatal("the bucket is younger than its claims")
-	}
+	old := c.Generation()
 	if err := js.DeleteStream(t.Context(), claimStream); err != nil {
 		t.Fatal(err)
 	}
 	openClaims(t, js, ClaimsOptions{})
+	if !c.Ready() {
+		t.Fatal("the loss shows before anybody has looked")
+	}
 	if _, won, err := c.Claim(t.Context(), "3", []byte("1")); err != nil || !won {
 		t.Fatal(won, err)
 	}
-	if c.Since().Before(before) {
-		t.Fatal("claim 3 was won again, and Since does not say why")
+	if c.Ready() || c.Generation() == old {
+		t.Fatal("claim 3 was won again, and Ready does not say why")
 	}
 	wantCode(t, c.Complete(t.Context(), "5", nil), nextbest.Conflict)
 	if err := c.Complete(t.Context(), "3", []byte("done")); err != nil {
 		t.Fatal(err)
+	}
+	if v, won, err := c.Claim(t.Context(), "3", nil); err != nil || won || string(v) != "done" {
+		t.Fatalf("%q, %v, %v", v, won, err)
 	}
 }
 

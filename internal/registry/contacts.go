@@ -154,110 +154,12 @@ type Load func(ctx context.Context, customer string, value []byte) error
 // longest window, and then declares the history ready; a replica that dies over
 // it is replaced after Options.Lease.
 func (c *Contacts) Run(ctx context.Context, rebuild func(ctx context.Context, load Load) error) error {
-	tick := time.NewTicker(c.opts.Poll)
-	defer tick.Stop()
-	var seen uint64 // marker's sequence, and since when it has been the same
-	since := time.Now()
-	for {
-		if err := c.bucket.refresh(ctx); err != nil && ctx.Err() == nil {
-			c.opts.Logger.Warn("contacts: the bucket cannot be reached", "error", err)
-		}
-		m := c.bucket.mark.Load()
-		if m.sequence != seen {
-			seen, since = m.sequence, time.Now()
-		}
-		if !m.Ready && ctx.Err() == nil && (m.Holder == "" || time.Since(since) > c.opts.Lease) {
-			if err := c.rebuild(ctx, m, rebuild); err != nil && ctx.Err() == nil {
-				c.opts.Logger.Error("contacts: the history could not be rebuilt; it will be tried again", "error", err)
-				select {
-				case <-ctx.Done():
-				case <-time.After(c.opts.Poll):
-				}
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-c.bucket.hint:
-		}
-	}
-}
-
-// rebuild claims the work by putting this replica into the marker, does it
-// while the marker shows that it is alive, and sets the history ready.
-func (c *Contacts) rebuild(ctx context.Context, m *mark, fill func(context.Context, Load) error) error {
-	claim := m.marker
-	claim.Holder, claim.Beat = c.id, m.Beat+1
-	won, err := c.bucket.putMarker(ctx, claim, m.sequence)
-	if err != nil || !won {
-		return err
-	}
-	if err := c.bucket.refresh(ctx); err != nil {
-		return err
-	}
-	mine := c.bucket.mark.Load()
-	if mine.Generation != m.Generation || mine.Holder != c.id {
-		return nil // lost or taken over already
-	}
-	work, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	alive := make(chan struct{})
-	go func() {
-		defer close(alive)
-		c.beat(work, cancel)
-	}()
-	err = fill(work, func(ctx context.Context, customer string, value []byte) error {
-		return c.load(ctx, mine.epoch, customer, value)
+	k := keeper{bucket: c.bucket, what: "contacts", id: c.id, poll: c.opts.Poll, lease: c.opts.Lease, log: c.opts.Logger}
+	return k.run(ctx, func(ctx context.Context, epoch uint64) error {
+		return rebuild(ctx, func(ctx context.Context, customer string, value []byte) error {
+			return c.load(ctx, epoch, customer, value)
+		})
 	})
-	cause := context.Cause(work)
-	cancel(nil)
-	<-alive
-	if cause != nil && ctx.Err() == nil {
-		return cause
-	}
-	now := c.bucket.mark.Load()
-	if now.Generation != m.Generation || now.Holder != c.id {
-		return nextbest.Errorf(nextbest.Unavailable, "contacts: the rebuild was overtaken")
-	}
-	done := now.marker
-	done.Holder, done.Beat, done.Ready = "", 0, err == nil
-	if _, put := c.bucket.putMarker(context.WithoutCancel(ctx), done, now.sequence); put != nil && err == nil {
-		err = put
-	}
-	if refreshed := c.bucket.refresh(context.WithoutCancel(ctx)); refreshed != nil && err == nil {
-		err = refreshed
-	}
-	return err
-}
-
-// beat keeps the marker changing while the rebuild works, and cancels the work
-// when the marker is no longer this replica's.
-func (c *Contacts) beat(ctx context.Context, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(c.opts.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		m := c.bucket.mark.Load()
-		next := m.marker
-		next.Beat++
-		won := m.Holder == c.id
-		var err error
-		if won {
-			won, err = c.bucket.putMarker(ctx, next, m.sequence)
-		}
-		if err == nil {
-			err = c.bucket.refresh(ctx)
-		}
-		if ctx.Err() == nil && err == nil && (!won || c.bucket.mark.Load().Holder != c.id) {
-			cancel(nextbest.Errorf(nextbest.Unavailable, "contacts: another replica has taken over the rebuild"))
-			return
-		}
-	}
 }
 
 // load puts value there if the customer is absent and merges otherwise.

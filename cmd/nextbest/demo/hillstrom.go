@@ -34,6 +34,7 @@ const (
 type HillstromOptions struct {
 	File string
 	Seed uint64
+	Live int // most customers that arrive live; the whole second half when 0
 }
 
 // hillstrom is one run over the data set.
@@ -268,10 +269,15 @@ func (h *hillstrom) replay(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(sendCtx)
 	g.Go(func() error {
 		defer close(next)
+		left := h.o.Live
+		if left <= 0 {
+			left = len(h.rows)
+		}
 		for i := range h.rows {
-			if !h.judged(i) {
+			if !h.judged(i) || left == 0 {
 				continue
 			}
+			left--
 			select {
 			case next <- i:
 			case <-gctx.Done():

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"nextbest/cmd/nextbest/client"
+	"nextbest/internal/embedded"
+)
+
+// TestScripts runs the command lines in testdata/script.
+func TestScripts(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	library, err := embedded.FetchLibrary(t.Context(), func(string, int64, int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(program, filepath.Join(bin, "nextbest")); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			e.Setenv("NEXTBEST_CLICKHOUSE_LIBRARY", library)
+			e.Setenv("NEXTBEST_CLICKHOUSE_MEMORY", "1024")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":    exits,
+			"answers":  answers,
+			"fixtures": fixtures,
+		},
+	})
+}
+
+// exits CODE PROGRAM ARG… runs a program that has to end with the exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code program arg…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e := (*exec.ExitError)(nil); errors.As(err, &e) {
+		got = e.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("%s ends with exit code %d, want %s", args[1], got, args[0])
+	}
+}
+
+// answers FOLDER waits until a server answers on the data folder.
+func answers(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		f, err := readClientFile(filepath.Join(ts.MkAbs(args[0]), clientFileName))
+		if err == nil && alive(context.Background(), f.Address) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("nothing answers on %s: %v", args[0], err)
+		}
+	}
+}
+
+// fixtures FOLDER defines on the folder's server what the scripts work with.
+func fixtures(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := readClientFile(filepath.Join(ts.MkAbs(args[0]), clientFileName))
+	ts.Check(err)
+	c := client.New(f.Address, f.Key, 2)
+	treatment := []obj{{"id": "a", "channel": "email"}}
+	for _, d := range []struct {
+		method, path string
+		doc          obj
+	}{
+		{"PUT", "/v1/objectives/orders", obj{"terms": []obj{{"reward": "order", "weight": 1}}, "window": "1d", "default": 0}},
+		{"PUT", "/v1/actions/mens", obj{"treatments": treatment}},
+		{"PUT", "/v1/actions/womens", obj{"treatments": treatment}},
+		{"POST", "/v1/policies/chance/versions", obj{"algorithm": "uniform"}},
+		{"POST", "/v1/policies/womens/versions", obj{"algorithm": "fixed", "weights": obj{"womens": 1}}},
+		{"PUT", "/v1/placements/shop", obj{"channels": []string{"email"}, "objective": "orders@1", "actions": []string{"do-nothing", "mens", "womens"}, "policy": "chance@1"}},
+	} {
+		_, err := c.Call(context.Background(), d.method, d.path, d.doc, nil)
+		ts.Check(err)
+	}
+	_, err = c.Call(context.Background(), "POST", "/v1/decisions", obj{"placement": "shop", "customer": obj{"id": "C-1"}, "context": obj{}}, nil)
+	ts.Check(err)
+	// A log in which women buy after their letter: a third got each action.
+	log, err := os.Create(filepath.Join(ts.MkAbs("."), "log.ndjson"))
+	ts.Check(err)
+	for i := range 600 {
+		action := []string{"do-nothing", "mens", "womens"}[i%3]
+		value := 0
+		if action == "womens" && i%2 == 0 {
+			value = 1
+		}
+		fmt.Fprintf(log, `{"id":"%d","customer":{"id":"C-%d"},"time":"2026-01-05T10:00:00Z","context":{},"action":%q,"eligible":["do-nothing","mens","womens"],"rewards":[{"kind":"order","value":%d}]}`+"\n", i, i, action, value)
+	}
+	ts.Check(log.Close())
+}
