@@ -275,7 +275,7 @@ func (p *rowPlan) propensity() string {
 	if of == "" {
 		return "decisions.mixture_propensity"
 	}
-	return "if(empty(`arms.arm`), decisions.mixture_propensity, " +
+	return "if(empty(`arms.arm`), decisions.propensity, " +
 		"arraySum((a, s, p) -> if(" + of + ", s * p, 0), `arms.arm`, `arms.share`, `arms.probability`) / " +
 		"arraySum((a, s) -> if(" + of + ", s, 0), `arms.arm`, `arms.share`))"
 }

@@ -14,6 +14,7 @@ type lane struct {
 	best       []int32 // best fixed action by fold
 	nothing    int32
 	support    float64 // propensities below are off support
+	tried      []bool  // actions that were taken at all
 	candidates []Candidate
 
 	tallies []*tally // candidates, then logged, best fixed, do nothing
@@ -32,8 +33,8 @@ type lane struct {
 	supported []bool    // scratch
 }
 
-func newLane(candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, support float64) *lane {
-	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: support, candidates: candidates,
+func newLane(candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, support float64, tried []bool) *lane {
+	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: support, tried: tried, candidates: candidates,
 		predicted: emptySpan(), x: make([]float64, m.width)}
 	for range len(candidates) + 3 {
 		l.tallies = append(l.tallies, newTally(g))
@@ -76,10 +77,11 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 
 	// An action is supported when a declared floor covers it or the serving
 	// policy gave it a chance. Where arms were mixed the serving policy's own
-	// probabilities do not decide: the action may have come from another arm.
+	// probabilities do not decide: the action may have come from another arm, if
+	// any ever took it.
 	known := len(probabilities) == n && !math.IsNaN(probabilities[0])
 	mixed := known && math.Abs(probabilities[chosen]-propensity) > 1e-12
-	free := b.Floor[i] >= l.support || mixed || !known
+	floored := b.Floor[i] >= l.support
 	best, nothing := -1, -1
 	target := l.best[fold]
 	l.chosen = target >= 0
@@ -87,7 +89,14 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		a := local[e]
 		q[k] = l.model.predict(fold, a, l.x)
 		l.predicted.see(q[k])
-		supported[k] = free || probabilities[k] >= l.support
+		switch {
+		case floored:
+			supported[k] = true
+		case mixed || !known:
+			supported[k] = l.tried[a]
+		default:
+			supported[k] = probabilities[k] >= l.support
+		}
 		if a == target {
 			best = k
 		}

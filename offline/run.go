@@ -30,6 +30,9 @@ func Run(ctx context.Context, reader Reader, req Request, progress func(done int
 	if err != nil {
 		return nil, err
 	}
+	if err := keepsRange(&req, s); err != nil {
+		return nil, err
+	}
 	g := rangesOf(&req, s)
 	best := bestFixed(s.fixed, r.actions.names)
 	l, err := r.evaluate(ctx, s, g, best)
@@ -58,6 +61,19 @@ type run struct {
 	fold, half uint8
 	foldOf     []uint8
 	laneOf     []uint8
+}
+
+// keepsRange refuses a declared range of rewards that the log contradicts: no
+// bound would hold.
+func keepsRange(req *Request, s *study) error {
+	var p nextbest.Problems
+	if least := req.RewardMin; least != nil && s.rewardMin < *least {
+		p.Add("reward_min", "%v is declared the least reward of a decision, and the log has %v", *least, s.rewardMin)
+	}
+	if most := req.RewardMax; most != nil && s.rewardMax > *most {
+		p.Add("reward_max", "%v is declared the largest reward of a decision, and the log has %v", *most, s.rewardMax)
+	}
+	return p.Err("evaluation")
 }
 
 func rangesOf(req *Request, s *study) ranges {
@@ -247,10 +263,11 @@ func (r *run) study(ctx context.Context) (*study, error) {
 func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*lane, error) {
 	model := s.model.fit(len(r.actions.names), r.req.Ridge, g.rewardMin, g.rewardMax)
 	nothing := r.actions.find(nextbest.DoNothing)
+	tried := s.tried(len(r.actions.names))
 	forks, parallel := forkAll(r.req.Candidates)
 	ls := [lanes]*lane{
-		newLane(r.req.Candidates, g, model, best, nothing, r.req.MinSupport),
-		newLane(forks, g, model, best, nothing, r.req.MinSupport),
+		newLane(r.req.Candidates, g, model, best, nothing, r.req.MinSupport, tried),
+		newLane(forks, g, model, best, nothing, r.req.MinSupport, tried),
 	}
 	if s.rows == 0 {
 		return ls[0], nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -347,4 +348,28 @@ type spoil struct {
 
 func (s spoil) Rows(ctx context.Context, q nextbest.Query, f func(*nextbest.Batch) error) error {
 	return s.Simulation.Rows(ctx, q, func(b *nextbest.Batch) error { s.f(b); return f(b) })
+}
+
+// A declared range of rewards that the log contradicts is no range.
+func TestRunRefusesABrokenRange(t *testing.T) {
+	s := Simulation{Types: 4, Actions: 3, Customers: 400, Each: 1, Rate: 0.2, Epsilon: 0.5, Revenue: true, Seed: 3}
+	for field, declared := range map[string][2]float64{"reward_max": {0, 0.5}, "reward_min": {0.5, 1000}} {
+		req := request(&s, s.Best())
+		req.RewardMin, req.RewardMax = &declared[0], &declared[1]
+		_, err := Run(t.Context(), &s, req, nil)
+		if nextbest.CodeOf(err) != nextbest.Invalid || !strings.Contains(err.Error(), field) {
+			t.Errorf("%v: %v", declared, err)
+		}
+	}
+}
+
+// Beside a holdout, rules without exploration leave what no arm ever does
+// without support, though each row's propensity is below its probability.
+func TestRunSeesWhatNoArmEverDoes(t *testing.T) {
+	s := Simulation{Types: 2, Actions: 4, Customers: 4000, Each: 1, Rate: 0.2, Holdout: 0.2, Seed: 5}
+	report := evaluated(t, &s, request(&s, s.Logger().Explore(0.2)))
+	x := get(t, report, "rule+0.2")
+	if u := x.Diagnostics.OffSupport; math.Abs(u-0.2/3) > 0.005 || !slices.ContainsFunc(x.Refusals, func(r estimators.Refusal) bool { return r.Code == estimators.RefusedOffSupport }) {
+		t.Errorf("off support %.4f, want a third of 0.2 refused: %+v", u, x.Refusals)
+	}
 }

@@ -141,6 +141,17 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	return nil
 }
 
+// tried reports for each action whether any row took it.
+func (s *study) tried(actions int) []bool {
+	out := make([]bool, actions)
+	for _, f := range s.fixed {
+		for a, t := range f.own {
+			out[a] = out[a] || t.rows > 0
+		}
+	}
+	return out
+}
+
 func (s *study) inPeriod(customer string, micros int64) bool {
 	for i := range s.req.TrainedOn {
 		p := &s.req.TrainedOn[i]

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -48,7 +49,7 @@ func (c configuration) Validate(app *kong.Application) error {
 // Resolve returns the value of a flag, nil where the file does not set it.
 func (c configuration) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	v, ok := c[flag.Name]
-	if !ok {
+	if !ok || slices.ContainsFunc(flag.Envs, isSet) {
 		return nil, nil
 	}
 	switch v.(type) {
@@ -56,4 +57,9 @@ func (c configuration) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (
 		return nil, fmt.Errorf("configuration file: %s must be a single value", strings.ToLower(flag.Name))
 	}
 	return fmt.Sprint(v), nil
+}
+
+func isSet(variable string) bool {
+	_, ok := os.LookupEnv(variable)
+	return ok
 }

@@ -46,7 +46,7 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		return nil, err
 	}
 	q := queryOf(ask, objective, last)
-	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, Adaptive: e.adaptive(ask.Placement)}
+	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: e.adaptive(ask.Placement)}
 	for i, c := range ask.Candidates {
 		ref, err := nextbest.ParseRef(c.Policy)
 		if err != nil {
@@ -180,6 +180,9 @@ func evidence(id string, report *offline.Report, policy nextbest.Ref, model uint
 	}
 	if r.Gate != nil {
 		ev.GainLow, ev.Level = r.Gate.Lower, 1-r.Gate.Delta
+		if !r.Gate.Declared {
+			ev.Caveat = fmt.Sprintf("if no decision can be worth less than %.4g or more than %.4g, as in the log: no reward_min and reward_max were declared", r.Gate.RewardMin, r.Gate.RewardMax)
+		}
 	} else {
 		ev.Refusals = append(ev.Refusals, "the evaluation gives no lower bound for the gain over what ran")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,9 +28,9 @@ func TestEvaluationsRefuseTheFuture(t *testing.T) {
 // The gates learn by what an evaluation measured.
 func TestEvidenceNamesItsObjective(t *testing.T) {
 	report := &offline.Report{Query: offline.QueryRecord{Placement: "shop", Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "open", Weight: 1}}, Window: 5}},
-		Results: []offline.Result{{Name: "lints@1/2"}}}
+		Results: []offline.Result{{Name: "lints@1/2", Gate: &offline.Gate{Lower: 1, RewardMax: 60}}}}
 	ev, err := evidence("e1", report, nextbest.Ref{ID: "lints", Version: 1}, 2)
-	if err != nil || len(ev.Objective.Terms) != 1 || ev.Objective.Terms[0].Reward != "open" || ev.Objective.Window != 5 {
+	if err != nil || len(ev.Objective.Terms) != 1 || ev.Objective.Terms[0].Reward != "open" || ev.Objective.Window != 5 || !strings.Contains(ev.Caveat, "more than 60") {
 		t.Errorf("%+v %v", ev, err)
 	}
 }

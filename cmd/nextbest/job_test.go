@@ -253,12 +253,14 @@ func experiment(t *testing.T, r *rig, model uint64, evaluation string) {
 			}
 		}
 	}
-	time.Sleep(1500 * time.Millisecond)
-	var status experiments.Status
-	must(t, r.owner, "GET", "/v1/experiments/trial/status", nil, &status)
-	if status.State != experiments.Running || status.Evidence.Customers != 60 {
-		t.Errorf("state %s with %d customers, want running with 60", status.State, status.Evidence.Customers)
-	}
+	eventually(t, "the customers' windows close", func() error {
+		var status experiments.Status
+		must(t, r.owner, "GET", "/v1/experiments/trial/status", nil, &status)
+		if status.State != experiments.Running || status.Evidence.Customers != 60 {
+			return fmt.Errorf("state %s with %d customers, want running with 60", status.State, status.Evidence.Customers)
+		}
+		return nil
+	})
 	var gates struct {
 		Passed bool
 		Gates  []experiments.Gate
@@ -404,6 +406,7 @@ func machinery(t *testing.T, r *rig) {
 		"/openapi.json": `"openapi":"3.1`,
 		"/openapi.yaml": "openapi: 3.1",
 		"/metrics":      `nextbest_http_requests_total{`,
+		"/metrics?":     "nextbest_sink_lag_messages ",
 		"/docs":         "/v1/decisions",
 	} {
 		if status, body := fetch(t, http.DefaultClient, r.Address()+path); status != http.StatusOK || !strings.Contains(body, want) {

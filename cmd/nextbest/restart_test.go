@@ -14,6 +14,7 @@ import (
 // TestRestart stops a platform with both engines embedded and opens its folder
 // again: everything that was acknowledged is there and goes on to count.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	e := engines{Data: t.TempDir(), Replicas: 1, ClickHouseMemory: 1024, JournalSize: 512}
 	r := start(t, e, quick)
 	define(t, r)

@@ -19,6 +19,7 @@ import (
 
 // TestScripts runs the command lines in testdata/script.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

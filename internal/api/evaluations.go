@@ -23,6 +23,8 @@ type Evaluation struct {
 	Reward     string          `json:"reward,omitempty" doc:"one reward kind instead of an objective"`
 	Split      *nextbest.Split `json:"split,omitempty" doc:"only these customers: leave out the ones a candidate was trained on"`
 	Experiment string          `json:"experiment,omitempty"`
+	RewardMin  *float64        `json:"reward_min,omitempty" doc:"least that one decision can be worth; absent: as seen in the log, which bounds nothing rarer"`
+	RewardMax  *float64        `json:"reward_max,omitempty" doc:"most that one decision can be worth"`
 	Candidates []CandidateRef  `json:"candidates" minItems:"1" maxItems:"20"`
 	Baselines  []string        `json:"baselines,omitempty" doc:"logged, best_fixed, do-nothing, or fixed:<action>"`
 	Seed       uint64          `json:"seed,omitempty" doc:"of the cross-fitting folds"`
