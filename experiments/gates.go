@@ -49,8 +49,6 @@ type OfflineEvidence struct {
 	// confidence.
 	GainLow float64
 	Level   float64
-	// Caveat is what GainLow takes for granted, "" for nothing.
-	Caveat string
 	// Refusals are the evaluation's reasons to give no verdict.
 	Refusals []string
 	// Calibration of the log's propensities, nil when it was not checked.
@@ -141,9 +139,6 @@ func (c *Case) offline() Gate {
 	default:
 		g.Passed = true
 		g.Detail = fmt.Sprintf("evaluation %s: at %.3g confidence the gain is at least %.4g per decision", o.Evaluation, o.Level, o.GainLow)
-		if o.Caveat != "" {
-			g.Detail += ", " + o.Caveat
-		}
 	}
 	return g
 }

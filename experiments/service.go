@@ -45,7 +45,8 @@ type Options struct {
 	Clock       func() time.Time // time.Now when nil
 	Interval    time.Duration    // between two looks of Watch; a minute when 0
 	// Settle is how long after a customer's window rewards may still arrive and
-	// reach the log; customers count only after it.
+	// reach the log; customers count only after it. 0: a tenth of the window, at
+	// most a day; negative: nothing is waited for.
 	Settle time.Duration
 	Logger *slog.Logger // slog.Default when nil
 }
@@ -353,13 +354,27 @@ func (s *Service) Stop(ctx context.Context, id, actor, reason string) (nextbest.
 	return s.change(ctx, id, actor, reason, func(d Definition) (Definition, error) { return d.Stop(s.Clock()) })
 }
 
+// mostSettle is the longest that rewards are waited for by default.
+const mostSettle = 24 * time.Hour
+
+// waits returns how long after a customer's window the experiment waits for
+// rewards. Were one arm's rewards reported later than the other's and not
+// waited for, an experiment without any effect would be rolled back in .19 of
+// runs instead of .05.
+func (s *Service) waits(d *Definition) time.Duration {
+	if s.Settle != 0 {
+		return max(s.Settle, 0)
+	}
+	return min(mostSettle, d.Window.Std()/10)
+}
+
 // Evidence reads the log and returns what it says about an experiment now.
 func (s *Service) Evidence(ctx context.Context, d *Definition) (*Evidence, error) {
 	_, _, objective, err := s.placement(d.Placement)
 	if err != nil {
 		return nil, err
 	}
-	a := NewAccumulator(d, objective, s.Clock().Add(-s.Settle))
+	a := NewAccumulator(d, objective, s.Clock().Add(-s.waits(d)))
 	if !d.Started.IsZero() {
 		for i, q := range a.Queries() {
 			if err := s.Log.Enrolments(ctx, q, func(e nextbest.Enrolment) error { return a.Add(i, e) }); err != nil {

@@ -228,3 +228,15 @@ func TestOnlineArmsNameTheirModel(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestWaitsForLateRewards(t *testing.T) {
+	day := 24 * time.Hour
+	for _, v := range []struct{ settle, window, want time.Duration }{
+		{0, 14 * day, day}, {0, time.Hour, 6 * time.Minute}, {time.Second, 14 * day, time.Second}, {-1, 14 * day, 0},
+	} {
+		s := &Service{Options{Settle: v.settle}}
+		if got := s.waits(&Definition{Window: nextbest.Duration(v.window)}); got != v.want {
+			t.Errorf("settle %v, window %v: waits %v, want %v", v.settle, v.window, got, v.want)
+		}
+	}
+}

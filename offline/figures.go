@@ -95,8 +95,8 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 	if j.isCandidate(r.Name) {
 		delta := j.req.Delta / float64(len(j.req.Candidates))
 		if low, err := t.gapLow.Lower(delta); err == nil && finite(low) {
-			r.Gate = &Gate{Lower: low, Delta: delta, RewardMin: g.rewardMin, RewardMax: g.rewardMax,
-				Declared: j.report.Log.RewardRange != "sample", Passed: low > 0 && !r.Refused()}
+			declared := j.report.Log.RewardRange != "sample"
+			r.Gate = &Gate{Lower: low, Delta: delta, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused()}
 		}
 	}
 }

@@ -115,7 +115,7 @@ type Gate struct {
 	// Declared is false when the reward range was the sample's own: the bound
 	// then says nothing about larger rewards than were seen.
 	Declared bool `json:"declared"`
-	Passed   bool `json:"passed"` // lower > 0 and nothing was refused
+	Passed   bool `json:"passed"` // lower > 0, declared, and nothing was refused
 }
 
 // Result is one policy's evaluation.
@@ -202,11 +202,15 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	return r
 }
 
+// rangeKind says where the rewards' range comes from. Rewards of 0 and 1 alone
+// are taken for a conversion only where the objective is a single kind that
+// counts as a gain: of several terms, the rare one may not have occurred yet.
 func rangeKind(req *Request, s *study) string {
+	terms := req.Query.Objective.Terms
 	switch {
 	case req.RewardMin != nil && req.RewardMax != nil:
 		return "declared"
-	case s.rows > 0 && s.other == 0:
+	case s.rows > 0 && s.other == 0 && len(terms) == 1 && terms[0].Weight > 0:
 		return "binary"
 	}
 	return "sample"

@@ -93,7 +93,7 @@ func onFreshPlatform(ctx context.Context, t *terminal, f func(ctx context.Contex
 	defer os.RemoveAll(data)
 	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelError}))
 	srv, err := openServer(ctx, engines{Data: data, Replicas: 1, ClickHouseMemory: 2048, JournalSize: 8192},
-		settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute, settle: time.Minute}, log, t.say)
+		settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute}, log, t.say)
 	if err != nil {
 		return err
 	}

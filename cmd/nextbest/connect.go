@@ -46,7 +46,7 @@ func (r *remote) connect(ctx context.Context, t *terminal) (*client.Client, func
 // called.
 func (r *remote) start(ctx context.Context, t *terminal) (*client.Client, func(), error) {
 	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	srv, err := openServer(ctx, r.engines, settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute, settle: time.Minute}, log, t.say)
+	srv, err := openServer(ctx, r.engines, settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute}, log, t.say)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -58,7 +58,8 @@ func startEngines(ctx context.Context, e engines, log *slog.Logger, progress fun
 			}
 			r.conn, err = r.server.Connect()
 		} else {
-			r.conn, err = nats.Connect(e.NATS, nats.Name("nextbest"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(false))
+			r.conn, err = nats.Connect(e.NATS, nats.Name("nextbest"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(false),
+				nats.ReconnectWait(250*time.Millisecond), nats.ReconnectBufSize(-1)) // what cannot be sent now is refused now
 			if err != nil {
 				err = fmt.Errorf("connect to NATS: %w; check --nats, or leave it out to use the embedded one", err)
 			}
@@ -75,13 +76,20 @@ func startEngines(ctx context.Context, e engines, log *slog.Logger, progress fun
 	return r, err
 }
 
-// Run supervises the embedded ClickHouse until ctx ends.
+// Run supervises the embedded engines until ctx ends.
 func (r *running) Run(ctx context.Context) error {
-	if r.engine == nil {
+	g, ctx := errgroup.WithContext(ctx)
+	if r.engine != nil {
+		g.Go(func() error { return named("ClickHouse", r.engine.Run(ctx)) })
+	}
+	if r.server != nil {
+		g.Go(func() error { return named("NATS", r.server.Run(ctx)) })
+	}
+	g.Go(func() error {
 		<-ctx.Done()
 		return nil
-	}
-	return r.engine.Run(ctx)
+	})
+	return g.Wait()
 }
 
 // Close stops the engines that were started here, NATS last, and gives the

@@ -181,7 +181,7 @@ func evidence(id string, report *offline.Report, policy nextbest.Ref, model uint
 	if r.Gate != nil {
 		ev.GainLow, ev.Level = r.Gate.Lower, 1-r.Gate.Delta
 		if !r.Gate.Declared {
-			ev.Caveat = fmt.Sprintf("if no decision can be worth less than %.4g or more than %.4g, as in the log: no reward_min and reward_max were declared", r.Gate.RewardMin, r.Gate.RewardMax)
+			ev.Refusals = append(ev.Refusals, fmt.Sprintf("its lower bound only holds if no decision can be worth less than %.4g or more than %.4g, as in the log: evaluate again with reward_min and reward_max declared", r.Gate.RewardMin, r.Gate.RewardMax))
 		}
 	} else {
 		ev.Refusals = append(ev.Refusals, "the evaluation gives no lower bound for the gain over what ran")

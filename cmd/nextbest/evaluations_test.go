@@ -30,7 +30,7 @@ func TestEvidenceNamesItsObjective(t *testing.T) {
 	report := &offline.Report{Query: offline.QueryRecord{Placement: "shop", Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "open", Weight: 1}}, Window: 5}},
 		Results: []offline.Result{{Name: "lints@1/2", Gate: &offline.Gate{Lower: 1, RewardMax: 60}}}}
 	ev, err := evidence("e1", report, nextbest.Ref{ID: "lints", Version: 1}, 2)
-	if err != nil || len(ev.Objective.Terms) != 1 || ev.Objective.Terms[0].Reward != "open" || ev.Objective.Window != 5 || !strings.Contains(ev.Caveat, "more than 60") {
+	if err != nil || len(ev.Objective.Terms) != 1 || ev.Objective.Terms[0].Reward != "open" || ev.Objective.Window != 5 || len(ev.Refusals) != 1 || !strings.Contains(ev.Refusals[0], "more than 60") {
 		t.Errorf("%+v %v", ev, err)
 	}
 }

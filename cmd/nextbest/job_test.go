@@ -206,10 +206,11 @@ func evaluate(t *testing.T, r *rig, model uint64) (id string) {
 	// Rows that it was trained on are no evidence.
 	ask["split"] = obj{"salt": "x", "from": 0.25, "to": 1}
 	var overlap offline.Report
-	if _, err := r.analyst.Await(t.Context(), "evaluations", ask, &overlap, func(int64) {}); err == nil {
-		t.Errorf("training rows were evaluated: %+v", overlap.Results[0])
-	} else if !strings.Contains(err.Error(), "train") {
-		t.Error(err)
+	if _, err := r.analyst.Await(t.Context(), "evaluations", ask, &overlap, func(int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if o, _ := overlap.Result("lints@1/1"); !o.Refused() || !strings.Contains(o.Verdict, "REFUSED") || !strings.Contains(o.Refusals[0].Message, "train") {
+		t.Errorf("training rows were evaluated: %+v", o)
 	}
 	for i := range 60 {
 		decide(t, r.channel, call("certain", fmt.Sprintf("D-%d", i), 3, "men"))

@@ -86,7 +86,7 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 // cannot go on.
 func (p *platform) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return named("ClickHouse", p.engines.Run(ctx)) })
+	g.Go(func() error { return p.engines.Run(ctx) })
 	g.Go(func() error { return named("sink", p.sink.Run(ctx)) })
 	g.Go(func() error { return named("definitions", p.definitions.Run(ctx)) })
 	g.Go(func() error { return named("contact history", p.contacts.Run(ctx, p.rebuildContacts)) })

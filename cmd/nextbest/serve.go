@@ -19,7 +19,7 @@ type serveCmd struct {
 	LogLevel slog.Level    `help:"debug, info, warn or error." default:"info" env:"NEXTBEST_LOG_LEVEL"`
 	Watch    time.Duration `help:"Time between looks at the guardrails of running experiments." default:"1m" env:"NEXTBEST_WATCH"`
 	Learn    time.Duration `help:"Time between passes of the live trainer." default:"10s" env:"NEXTBEST_LEARN"`
-	Settle   time.Duration `help:"How late rewards may reach the log; customers of an experiment count after window and settle time." default:"1m" env:"NEXTBEST_SETTLE"`
+	Settle   time.Duration `help:"How late rewards may reach the log; customers of an experiment count after window and settle time. Without it, a tenth of the window, at most a day." placeholder:"SPAN" env:"NEXTBEST_SETTLE"`
 }
 
 // Run serves until it is asked to stop.

@@ -1,9 +1,12 @@
 package embedded
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -107,5 +110,55 @@ func TestNATSCloseIsPrompt(t *testing.T) {
 	n.Close()
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Close took %v", took)
+	}
+}
+
+// TestNATSStartsAgain: when the server says that it gives up on a stream, Run
+// starts it again; the same connection goes on, what was acknowledged is there,
+// and what was in memory is not.
+func TestNATSStartsAgain(t *testing.T) {
+	n := startNATS(t, t.TempDir())
+	defer n.Close()
+	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { ended <- n.Run(ctx) }()
+	js := stream(t, n)
+	for name, storage := range map[string]jetstream.StorageType{"F": jetstream.FileStorage, "M": jetstream.MemoryStorage} {
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}, Storage: storage, MaxBytes: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), name, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := n.server
+	l := natsLogger{slog.New(slog.DiscardHandler), n.hurt}
+	l.Errorf("JetStream stream '%s > %s' failed otherwise: %v", "G", "F", io.ErrShortWrite)
+	if len(n.hurt) != 0 {
+		t.Error("any error counts as a stream given up")
+	}
+	l.Errorf("JetStream stream '%s > %s' critical write error: %v", "G", "F", io.ErrShortWrite)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if ack, err := js.Publish(t.Context(), "F", []byte("x")); err == nil && ack.Sequence > 1 {
+			if s, err := js.Stream(t.Context(), "M"); errors.Is(err, jetstream.ErrStreamNotFound) {
+				break
+			} else if err != nil {
+				t.Log(s, err)
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the server was not started again")
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n.server == first {
+		t.Error("the server is the same")
+	}
+	left, err := filepath.Glob(filepath.Join(n.dir, "room-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
