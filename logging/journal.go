@@ -111,6 +111,7 @@ type Journal struct {
 	closed   bool
 
 	messages, events, failures atomic.Uint64
+	failed                     atomic.Int64 // nanoseconds of the newest message given up; 0 since one was stored
 }
 
 // group is a message that several callers share.
@@ -250,6 +251,8 @@ func (j *Journal) refusal() error {
 	switch {
 	case j.closed:
 		return nextbest.Errorf(nextbest.Unavailable, "the journal is closed: the program is shutting down")
+	case j.failed.Load() != 0 && !j.js.Conn().IsConnected():
+		return nextbest.Errorf(nextbest.Unavailable, "the journal is away: there is no connection to NATS")
 	case j.queued > j.opts.MaxQueued:
 		return nextbest.Errorf(nextbest.Unavailable, "the journal is overloaded: %d MiB wait for the disk; try again in a moment", j.queued>>20)
 	}
@@ -323,16 +326,41 @@ func (j *Journal) alone(ctx context.Context, enc *encoder) (uint64, error) {
 	return j.publish(enc)
 }
 
+// Patience with a journal that does not answer.
+const (
+	attemptWait = 3 * time.Second // for one acknowledgement
+	awayWait    = 2 * time.Second // for a connection that is lost
+	failingFor  = 5 * time.Second // after the newest failure
+)
+
+// Failing reports whether the newest message, a moment ago, could not be stored.
+func (j *Journal) Failing() bool {
+	at := j.failed.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < failingFor
+}
+
 // publish stores one message and returns its position. It retries under the
-// same id, which JetStream recognises, and gives up after opts.Wait.
-func (j *Journal) publish(enc *encoder) (uint64, error) {
+// same id, which JetStream recognises, and gives up after opts.Wait; after one
+// attempt when the message before was given up, so that callers are not kept
+// while everybody knows.
+func (j *Journal) publish(enc *encoder) (position uint64, err error) {
+	defer func() {
+		if err != nil {
+			j.failed.Store(time.Now().UnixNano())
+		} else if j.failed.Load() != 0 {
+			j.failed.Store(0)
+		}
+	}()
 	id := j.instance + strconv.FormatUint(j.serial.Add(1), 36)
 	msg := &nats.Msg{Subject: j.subject, Data: enc.message()}
-	deadline := time.Now().Add(j.opts.Wait)
+	start, wait := time.Now(), j.opts.Wait
+	if j.failed.Load() != 0 {
+		wait = min(wait, attemptWait)
+	}
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		// A new attempt needs a new header: the client adds to it.
 		msg.Header = nats.Header{}
-		ctx, cancel := context.WithTimeout(j.life, min(3*time.Second, time.Until(deadline)))
+		ctx, cancel := context.WithTimeout(j.life, min(attemptWait, wait-time.Since(start)))
 		ack, err := j.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(j.opts.Name), jetstream.WithRetryAttempts(0))
 		cancel()
 		if err == nil {
@@ -340,7 +368,10 @@ func (j *Journal) publish(enc *encoder) (uint64, error) {
 			j.events.Add(uint64(enc.rows))
 			return ack.Sequence, nil
 		}
-		if j.life.Err() != nil || final(err) || time.Now().Add(pause).After(deadline) {
+		if !j.js.Conn().IsConnected() {
+			wait = min(wait, awayWait)
+		}
+		if j.life.Err() != nil || final(err) || time.Since(start)+pause > wait {
 			j.failures.Add(1)
 			return 0, journalError("record events", err)
 		}

@@ -34,11 +34,8 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		return nil, nextbest.FieldErrorf("mature_at", "%s is in the future: what has not happened cannot have matured", ask.MatureAt.Format(time.RFC3339))
 	}
 	catalogue := e.p.definitions.Catalogue()
-	last, err := e.p.journal.Last(ctx)
+	last, err := e.p.catchUp(ctx, mostBacklog)
 	if err != nil {
-		return nil, err
-	}
-	if err := e.p.sink.WaitFor(ctx, last); err != nil {
 		return nil, err
 	}
 	objective, err := e.objective(ask)

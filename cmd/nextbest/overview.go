@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"sync"
 	"time"
 
 	"nextbest"
@@ -20,26 +19,37 @@ type overview struct{ s *server }
 
 const (
 	overviewKept    = 2 * time.Second
+	overviewLimit   = 15 * time.Second
 	overviewBuckets = 24
 	mostExclusions  = 8
 )
 
-// kept is the newest overview.
+// kept is the newest overview. turn holds one token, for whoever assembles the
+// next.
 type kept struct {
-	mu   sync.Mutex
+	turn chan struct{}
 	at   time.Time
 	last *console.Overview
 }
 
 // Overview returns the console's figures.
 func (o overview) Overview(ctx context.Context) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, overviewLimit)
+	defer cancel()
 	k := &o.s.kept
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return nil, nextbest.Errorf(nextbest.Unavailable, "the overview takes longer than %s; is ClickHouse there? %w", overviewLimit, ctx.Err())
+	}
 	if k.last != nil && time.Since(k.at) < overviewKept {
 		return k.last, nil
 	}
 	v, err := o.assemble(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = nextbest.Errorf(nextbest.Unavailable, "the overview takes longer than %s; is ClickHouse there? %w", overviewLimit, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func named(what string, err error) error {
 // rebuildContacts loads the contact history from the log once everything that
 // was acknowledged before now is in it.
 func (p *platform) rebuildContacts(ctx context.Context, load registry.Load) error {
-	if err := p.catchUp(ctx); err != nil {
+	if _, err := p.catchUp(ctx, mostBacklog); err != nil {
 		return err
 	}
 	return decisions.LoadHistories(ctx, p.definitions.Catalogue(), p.store, time.Now(), 24*time.Hour, load)
@@ -113,19 +113,31 @@ func (p *platform) rebuildContacts(ctx context.Context, load registry.Load) erro
 
 // rebuildClaims loads the idempotency keys from the log in the same way.
 func (p *platform) rebuildClaims(ctx context.Context, load registry.LoadClaim) error {
-	if err := p.catchUp(ctx); err != nil {
+	if _, err := p.catchUp(ctx, mostBacklog); err != nil {
 		return err
 	}
 	return decisions.LoadClaims(ctx, keyedLog{p.store}, time.Now(), load)
 }
 
-// catchUp waits until everything that was acknowledged before now is in the log.
-func (p *platform) catchUp(ctx context.Context) error {
-	last, err := p.journal.Last(ctx)
-	if err != nil {
-		return err
+// How long different things wait for the log to catch up with the journal.
+const (
+	keyBacklog  = 5 * time.Second // a call with an idempotency key
+	mostRequest = 30 * time.Second
+	mostBacklog = 10 * time.Minute // work in the background, which is tried again or says that it failed
+)
+
+// catchUp waits until everything that was acknowledged before now is in the
+// log, and returns the position of the last of it.
+func (p *platform) catchUp(ctx context.Context, most time.Duration) (last uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	if last, err = p.journal.Last(ctx); err != nil {
+		return 0, err
 	}
-	return p.sink.WaitFor(ctx, last)
+	if err := p.sink.WaitFor(ctx, last); err != nil {
+		return 0, nextbest.Errorf(nextbest.Unavailable, "the log has not caught up with the journal; try again when ClickHouse answers: %w", err)
+	}
+	return last, nil
 }
 
 // keyedLog reads the decisions that had an idempotency key.
@@ -176,9 +188,6 @@ type decisionLog struct {
 	complete atomic.Value // Claims.Generation for which the log is known to be complete
 }
 
-// mostCatchUp is how long a call with a key waits for the log to catch up.
-const mostCatchUp = 5 * time.Second
-
 // ByID returns one slot of a decision.
 func (l *decisionLog) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
 	return l.first(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) bool { return d.Slot == slot })
@@ -201,10 +210,8 @@ func (l *decisionLog) catchUp(ctx context.Context) error {
 	if l.complete.Load() == generation {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, mostCatchUp)
-	defer cancel()
-	if err := l.platform.catchUp(ctx); err != nil {
-		return nextbest.Errorf(nextbest.Unavailable, "the log has not caught up with the journal yet, so nobody can tell whether the key was used before: %w", err)
+	if _, err := l.platform.catchUp(ctx, keyBacklog); err != nil {
+		return fmt.Errorf("nobody can tell yet whether the key was used before: %w", err)
 	}
 	l.complete.Store(generation)
 	return nil

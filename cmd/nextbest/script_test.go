@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,11 +33,13 @@ func TestScripts(t *testing.T) {
 	if err := os.Symlink(program, filepath.Join(bin, "nextbest")); err != nil {
 		t.Fatal(err)
 	}
+	nobody := hangsUp(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("NEXTBEST_CLICKHOUSE_LIBRARY", library)
+			e.Setenv("NOBODY", nobody)
 			e.Setenv("NEXTBEST_CLICKHOUSE_MEMORY", "1024")
 			return nil
 		},
@@ -46,6 +49,26 @@ func TestScripts(t *testing.T) {
 			"fixtures": fixtures,
 		},
 	})
+}
+
+// hangsUp returns an address at which no server of ours can be.
+func hangsUp(t *testing.T) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	return "http://" + l.Addr().String()
 }
 
 // exits CODE PROGRAM ARG… runs a program that has to end with the exit code.

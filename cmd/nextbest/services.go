@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -55,6 +56,8 @@ type rowLog struct{ store *logging.Store }
 
 // Decision returns every slot of one decision.
 func (l rowLog) Decision(ctx context.Context, id uuid.UUID) (slots []nextbest.Decision, err error) {
+	ctx, cancel := context.WithTimeout(ctx, mostRequest)
+	defer cancel()
 	err = l.store.Decisions(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) error {
 		slots = append(slots, *d)
 		return nil
@@ -64,6 +67,8 @@ func (l rowLog) Decision(ctx context.Context, id uuid.UUID) (slots []nextbest.De
 
 // Unmatched returns rewards that belong to no decision.
 func (l rowLog) Unmatched(ctx context.Context, q api.UnmatchedQuery) ([]api.UnmatchedReward, error) {
+	ctx, cancel := context.WithTimeout(ctx, mostRequest)
+	defer cancel()
 	found, err := l.store.Unmatched(ctx, logging.UnmatchedQuery{Kind: q.Kind, From: q.From, To: q.To, Limit: q.Limit})
 	out := make([]api.UnmatchedReward, len(found))
 	for i, r := range found {
@@ -83,11 +88,7 @@ type trainer struct {
 
 // Train learns from everything that was acknowledged before the call.
 func (t trainer) Train(ctx context.Context, a api.Training) (nextbest.Record, error) {
-	last, err := t.p.journal.Last(ctx)
-	if err != nil {
-		return nextbest.Record{}, err
-	}
-	if err := t.p.sink.WaitFor(ctx, last); err != nil {
+	if _, err := t.p.catchUp(ctx, mostRequest); err != nil {
 		return nextbest.Record{}, err
 	}
 	return t.t.Train(ctx, learning.Request{Policy: a.Policy, Placement: a.Placement, Objective: a.Objective, From: a.From, To: a.To,
@@ -135,11 +136,7 @@ type verifier struct{ p *platform }
 // Verify replays a range of the log by the newest definitions, old versions
 // included.
 func (v verifier) Verify(ctx context.Context, a api.Verification, progress func(done int64)) (api.Verified, error) {
-	last, err := v.p.journal.Last(ctx)
-	if err != nil {
-		return api.Verified{}, err
-	}
-	if err := v.p.sink.WaitFor(ctx, last); err != nil {
+	if _, err := v.p.catchUp(ctx, mostBacklog); err != nil {
 		return api.Verified{}, err
 	}
 	found, err := decisions.Verify(ctx, v.p.definitions.Catalogue(), func(each func(*nextbest.Decision) error) error {
@@ -217,6 +214,9 @@ func (r readiness) Ready(ctx context.Context) []api.Dependency {
 		return d
 	}
 	_, journal := r.p.journal.Last(ctx)
+	if journal == nil && r.p.journal.Failing() {
+		journal = errors.New("the newest events could not be stored")
+	}
 	history := api.Dependency{Name: "contact history", OK: r.p.contacts.Ready(), Optional: true}
 	if !history.OK {
 		history.Detail = "being rebuilt from the log; capped actions are left out until then"

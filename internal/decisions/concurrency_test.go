@@ -429,3 +429,24 @@ func TestAssumedContacts(t *testing.T) {
 		t.Errorf("after the reservations: %+v, contacts %v", a, w.contacts(t, "C-1"))
 	}
 }
+
+// TestImpressionsWhileTheLogHangs: the impression of another replica's young
+// decision is recorded without waiting for a log that does not answer.
+func TestImpressionsWhileTheLogHangs(t *testing.T) {
+	w := newWorld(shop(t, "fixed", 0).compile())
+	a, err := w.pipeline(t).Decide(t.Context(), call("C-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.hanging = true
+	start := time.Now()
+	if err := w.pipeline(t).Impression(t.Context(), nextbest.Impression{DecisionID: a.DecisionID, Status: nextbest.Shown}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if len(w.impressions) != 1 {
+		t.Errorf("%d impressions are recorded", len(w.impressions))
+	}
+}

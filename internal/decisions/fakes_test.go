@@ -152,6 +152,7 @@ type world struct {
 	down        error  // of the journal
 	beforeCAS   func() // called without the lock
 	unlogged    bool   // the log lags behind the journal
+	hanging     bool   // the log does not answer
 }
 
 func newWorld(c *Catalogue) *world {
@@ -182,7 +183,11 @@ func (w *world) Impressions(_ context.Context, i []nextbest.Impression) (uint64,
 	return 1, nil
 }
 
-func (w *world) ByID(_ context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
+func (w *world) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
+	if w.hanging {
+		<-ctx.Done()
+		return nextbest.Decision{}, false, ctx.Err()
+	}
 	return w.find(func(d *nextbest.Decision) bool { return d.ID == id && d.Slot == slot })
 }
 

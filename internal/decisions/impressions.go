@@ -24,6 +24,8 @@ const (
 	logLag       = 5 * time.Minute
 	retryEvery   = time.Second
 	giveUpAfter  = time.Hour
+	youngLook    = 500 * time.Millisecond // into the log, for a decision that may not be there yet
+	oldLook      = 5 * time.Second
 	futureAtMost = time.Minute
 )
 
@@ -62,8 +64,12 @@ func (p *Pipeline) Impressions(ctx context.Context, list []nextbest.Impression) 
 		if err := checkImpression(c, i, now); err != nil {
 			return 0, err
 		}
-		found[n].made, found[n].known, err = p.lookUp(ctx, i.DecisionID, i.Slot)
-		if young := now.Sub(MintedAt(i.DecisionID)) < logLag; !found[n].known && !young {
+		young, limit := now.Sub(MintedAt(i.DecisionID)) < logLag, oldLook
+		if young {
+			limit = youngLook // it can be taken on trust
+		}
+		found[n].made, found[n].known, err = p.lookUp(ctx, i.DecisionID, i.Slot, limit)
+		if !found[n].known && !young {
 			if err != nil {
 				return 0, unavailable("the log", err)
 			}
@@ -123,10 +129,14 @@ type made struct {
 	tracked  bool // contacts at its placement are in the history
 }
 
-func (p *Pipeline) lookUp(ctx context.Context, id uuid.UUID, slot uint8) (made, bool, error) {
+// lookUp asks the log no longer than the limit: a log that hangs must not keep
+// callers waiting.
+func (p *Pipeline) lookUp(ctx context.Context, id uuid.UUID, slot uint8, limit time.Duration) (made, bool, error) {
 	if m, ok := p.recent.get(id); ok {
 		return m, true, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	d, ok, err := p.o.Log.ByID(ctx, id, slot)
 	if err != nil || !ok {
 		return made{}, false, err
@@ -249,7 +259,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 }
 
 func (p *Pipeline) retry(ctx context.Context, w pendingImpression) {
-	m, known, err := p.lookUp(ctx, w.impression.DecisionID, w.impression.Slot)
+	m, known, err := p.lookUp(ctx, w.impression.DecisionID, w.impression.Slot, oldLook)
 	if known {
 		err = p.updateContact(ctx, &m, &w.impression)
 	}

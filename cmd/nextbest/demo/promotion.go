@@ -41,8 +41,12 @@ func promote(ctx context.Context, c *client.Client, experiment, arm, policy stri
 	}
 	p.count(refused.Gates)
 	for _, g := range refused.Gates {
-		if !g.Passed {
-			p.Why = append(p.Why, fmt.Sprintf("%s: %s", g.Name, g.Detail))
+		switch why := fmt.Sprintf("%s: %s", g.Name, g.Detail); {
+		case g.Passed:
+		case g.Name == experiments.GateGuardrails: // harm comes first
+			p.Why = append([]string{why}, p.Why...)
+		default:
+			p.Why = append(p.Why, why)
 		}
 	}
 	return p, nil

@@ -131,14 +131,13 @@ func (t *traffic) one(ctx context.Context, c *customer, rng *rand.Rand) error {
 	}
 	if r.buy {
 		at := now.Add(time.Duration(r.delay * float64(t.window)))
-		order := reward{ID: d.ID + "-order", Kind: "order", Value: 1, Time: at}
+		order := reward{ID: d.ID + "-order", Kind: "order", Value: 1, Time: at, DecisionID: d.ID}
+		revenue := reward{ID: d.ID + "-revenue", Kind: "purchase", Value: r.revenue, Time: at}
 		if r.anonymous {
-			order.Customer = &customerRef{ID: c.id}
+			revenue.Customer = &customerRef{ID: c.id}
 		} else {
-			order.DecisionID = d.ID
+			revenue.DecisionID = d.ID
 		}
-		revenue := order
-		revenue.ID, revenue.Kind, revenue.Value = d.ID+"-revenue", "purchase", r.revenue
 		t.rewards.add(order, at)
 		t.rewards.add(revenue, at)
 	}
