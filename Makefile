@@ -10,7 +10,10 @@ STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
 test:
 	$(GO) test $(PURE)
 	$(GO) test $(RACE) -p 2 $(STATEFUL)
+ifneq ($(RACE),)
 	$(GO) test $(RACE) -short ./experiments ./offline
+	$(GO) test -run 'TestHillstrom$$' ./cmd/nextbest
+endif
 	$(MAKE) --no-print-directory lint
 
 lint:

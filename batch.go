@@ -19,10 +19,11 @@ type Batch struct {
 	Eligible      []uint32  // indices into Actions
 	Probabilities []float64 // of the serving policy
 	Chosen        []int     // position of the logged action within the row's eligible set
-	// Propensity is the mixture's probability of the logged action, NaN where
-	// it is unknown.
+	// Propensity is the probability of the logged action, NaN where it is
+	// unknown: the mixture's over the selected arms, or with Query.Own the
+	// serving arm's.
 	Propensity []float64
-	Floor      []float64 // declared least propensity of an eligible action; 0: none
+	Floor      []float64 // declared least such propensity of an eligible action; 0: none
 
 	Width    int       // features per row; 0 when rows carry none
 	X        []float32 // N × Width, row after row

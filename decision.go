@@ -43,8 +43,8 @@ type Decision struct {
 	// experiments.
 	Arms []ArmProbability
 	// Floor is the least probability that the mixture can give an eligible
-	// action by declaration (0: no floor). Its inverse bounds the importance
-	// weight of any candidate on this row.
+	// action by declaration (0: no floor): Σ_k s_k floor_k over the arms. Its
+	// inverse bounds the importance weight of any candidate on this row.
 	Floor     float64
 	SetAside  bool   // never to be trained on
 	Salt      string // names the salt of the draw
@@ -64,11 +64,16 @@ type ArmProbability struct {
 	Policy      string
 	Model       uint64
 	Probability float64
+	// Floor is the least probability that the arm's policy gives any of the
+	// row's eligible actions by declaration (0: no floor).
+	Floor float64
 }
 
 // MixturePropensity returns the probability with which the platform as a whole
 // selected the action: Σ_k s_k p_k(a|x) over the arms, or the serving policy's
-// own where there is no experiment (Agarwal et al. 2017, arXiv 1703.06180).
+// own where there is no experiment (Agarwal et al. 2017, arXiv 1703.06180). It
+// is that only where an arm leaves no trace in what later decisions see: see
+// Query.Own.
 func (d *Decision) MixturePropensity() float64 {
 	if len(d.Arms) == 0 {
 		return d.Propensity

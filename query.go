@@ -20,8 +20,17 @@ type Query struct {
 	Arms       []string
 	// SkipHeld leaves out customers while they are in the universal holdout. An
 	// arm that is left out, by SkipHeld, Experiment or Arms, also leaves the
-	// mixture: Batch.Propensity is then that of the arms that are selected.
+	// mixture: Batch.Propensity and Batch.Floor are then those of the arms that
+	// are selected.
 	SkipHeld bool
+	// Own makes Batch.Propensity and Batch.Floor those of the arm that served,
+	// whichever arms are selected. Customers stay in their arms, so where caps
+	// or cool-downs act, who may still be contacted depends on the arm that
+	// contacted them before: given the row, the shares are no longer the chances
+	// of having been in each arm, and the mixture is not the probability with
+	// which the action was taken. The serving arm's own is exactly that, whatever
+	// its earlier decisions led to. Weights by it vary more.
+	Own bool
 	// SkipSetAside leaves out rows set aside for evaluation.
 	SkipSetAside bool
 	Contexts     bool // fill Batch.Contexts

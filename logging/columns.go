@@ -97,12 +97,13 @@ type decisionColumns struct {
 	eligible, excludedAction, excludedReason, armsArm *proto.ColArr[string]
 	armsPolicy, excludedDetail                        *proto.ColArr[string]
 	probabilities, scores, armsShare, armsProbability *proto.ColArr[float64]
+	armsFloor                                         *proto.ColArr[float64]
 	armsModel                                         *proto.ColArr[uint64]
 	x                                                 *proto.ColArr[float32]
 	model, catalogue, position, version               *proto.ColUInt64
 	setAside                                          *proto.ColBool
 	texts1, texts2, texts3                            []string // scratch of one row
-	floats1, floats2                                  []float64
+	floats1, floats2, floats3                         []float64
 	uints                                             []uint64
 }
 
@@ -141,6 +142,7 @@ func newDecisionColumns() *decisionColumns {
 	c.armsModel = new(proto.ColUInt64).Array()
 	c.add("arms.model", c.armsModel)
 	c.armsProbability = c.floats("arms.probability")
+	c.armsFloor = c.floats("arms.floor")
 	c.floor = c.float("floor")
 	c.setAside = c.bool("set_aside")
 	c.salt = c.low("salt")
@@ -204,18 +206,20 @@ func (c *decisionColumns) appendExcluded(excluded []nextbest.Exclusion) {
 
 func (c *decisionColumns) appendArms(arms []nextbest.ArmProbability) {
 	c.texts1, c.texts2 = c.texts1[:0], c.texts2[:0]
-	c.floats1, c.floats2, c.uints = c.floats1[:0], c.floats2[:0], c.uints[:0]
+	c.floats1, c.floats2, c.floats3, c.uints = c.floats1[:0], c.floats2[:0], c.floats3[:0], c.uints[:0]
 	for i := range arms {
 		c.texts1 = append(c.texts1, arms[i].Arm)
 		c.texts2 = append(c.texts2, arms[i].Policy)
 		c.floats1 = append(c.floats1, arms[i].Share)
 		c.floats2 = append(c.floats2, arms[i].Probability)
+		c.floats3 = append(c.floats3, arms[i].Floor)
 		c.uints = append(c.uints, arms[i].Model)
 	}
 	c.armsArm.Append(c.texts1)
 	c.armsPolicy.Append(c.texts2)
 	c.armsShare.Append(c.floats1)
 	c.armsProbability.Append(c.floats2)
+	c.armsFloor.Append(c.floats3)
 	c.armsModel.Append(c.uints)
 }
 

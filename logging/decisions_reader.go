@@ -158,9 +158,9 @@ func (c *decisionColumns) row(i int) nextbest.Decision {
 	for j, action := range c.excludedAction.Row(i) {
 		d.Excluded = append(d.Excluded, nextbest.Exclusion{Action: action, Reason: nextbest.Reason(reasons[j]), Detail: details[j]})
 	}
-	shares, policies, models, probabilities := c.armsShare.Row(i), c.armsPolicy.Row(i), c.armsModel.Row(i), c.armsProbability.Row(i)
+	shares, policies, models, probabilities, floors := c.armsShare.Row(i), c.armsPolicy.Row(i), c.armsModel.Row(i), c.armsProbability.Row(i), c.armsFloor.Row(i)
 	for j, arm := range c.armsArm.Row(i) {
-		d.Arms = append(d.Arms, nextbest.ArmProbability{Arm: arm, Share: shares[j], Policy: policies[j], Model: models[j], Probability: probabilities[j]})
+		d.Arms = append(d.Arms, nextbest.ArmProbability{Arm: arm, Share: shares[j], Policy: policies[j], Model: models[j], Probability: probabilities[j], Floor: floors[j]})
 	}
 	return d
 }

@@ -398,6 +398,8 @@ func journalError(doing string, err error) error {
 	switch {
 	case final(err) && errors.As(err, &api):
 		return nextbest.Errorf(nextbest.Unavailable, "the journal is full (%s): nothing is recorded until the sink has caught up with ClickHouse or the journal gets more room; %w", api.Description, err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return nextbest.Errorf(nextbest.Unavailable, "there is no connection to NATS: %s: %w", doing, err)
 	case errors.Is(err, context.Canceled):
 		return nextbest.Errorf(nextbest.Unavailable, "the journal is closing: %s: %w", doing, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):

@@ -326,13 +326,23 @@ func TestJournalServerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	j := openJournal(t, conn, JournalOptions{Wait: 300 * time.Millisecond})
-	if _, err := j.Rewards(t.Context(), rewardsOf(1, "a")); err != nil {
-		t.Fatal(err)
+	j := openJournal(t, conn, JournalOptions{})
+	if _, err := j.Rewards(t.Context(), rewardsOf(1, "a")); err != nil || j.Failing() {
+		t.Fatal(err, j.Failing())
 	}
 	n.Close()
-	if _, err := j.Rewards(t.Context(), rewardsOf(1, "b")); nextbest.CodeOf(err) != nextbest.Unavailable {
-		t.Errorf("without a server: %v", err)
+	// The first to find out is patient for a moment, the others need not be.
+	for i, most := range []time.Duration{attemptWait + awayWait, 200 * time.Millisecond} {
+		start := time.Now()
+		if _, err := j.Rewards(t.Context(), rewardsOf(1, "b")); nextbest.CodeOf(err) != nextbest.Unavailable {
+			t.Errorf("without a server: %v", err)
+		}
+		if took := time.Since(start); took > most {
+			t.Errorf("call %d without a server was answered after %s", i, took)
+		}
+		if !j.Failing() {
+			t.Error("the journal does not know that it fails")
+		}
 	}
 	if st := j.Stats(); st.Failures != 1 || st.Messages != 1 {
 		t.Errorf("statistics %+v", st)

@@ -57,8 +57,8 @@ func fullDecision(rng *rand.Rand, at time.Time) nextbest.Decision {
 		Experiment: "exp-1@2", Arm: "candidate",
 		Arms: []nextbest.ArmProbability{
 			{Arm: "holdout", Share: 0.05, Policy: "do-nothing@1", Probability: 0},
-			{Arm: "candidate", Share: 0.475, Policy: "lints@3", Model: 814, Probability: rng.Float64()},
-			{Arm: "control", Share: 0.475, Policy: "rules@1", Probability: 0.1},
+			{Arm: "candidate", Share: 0.475, Policy: "lints@3", Model: 814, Probability: rng.Float64(), Floor: 0.03},
+			{Arm: "control", Share: 0.475, Policy: "rules@1", Probability: 0.1, Floor: 0.0125},
 		},
 		Floor: 0.02, SetAside: rng.IntN(2) == 0, Salt: "s1", Catalogue: 77, Numerics: "amd64/1",
 		Key: fmt.Sprintf("key-%d", rng.Uint64()), Body: fmt.Sprintf("%016x", rng.Uint64()),

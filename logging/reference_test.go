@@ -65,7 +65,10 @@ func newRandomLog(rng *rand.Rand, decisions, reports int) *randomLog {
 		}
 		if d.Experiment != "" {
 			d.Arm = pick("holdout", "a", "b")
-			d.Arms = []nextbest.ArmProbability{{Arm: "holdout", Share: 0.2, Probability: rng.Float64()}, {Arm: "a", Share: 0.4, Policy: "p@1", Probability: rng.Float64()}, {Arm: "b", Share: 0.4, Policy: "p@2", Probability: rng.Float64()}}
+			d.Arms = []nextbest.ArmProbability{{Arm: "holdout", Share: 0.2}, {Arm: "a", Share: 0.3, Policy: "p@1"}, {Arm: "b", Share: 0.5, Policy: "p@2"}}
+			for k := range d.Arms {
+				d.Arms[k].Probability, d.Arms[k].Floor = rng.Float64(), rng.Float64()
+			}
 		}
 		for _, a := range all[rng.IntN(4):] {
 			d.Eligible = append(d.Eligible, a)
@@ -325,20 +328,24 @@ func (l *randomLog) rows(q nextbest.Query) map[key]row {
 	return got
 }
 
-// selectedMixture gives the propensity among the arms that a query selects, and
-// the floor that still holds there.
-func selectedMixture(q nextbest.Query, d nextbest.Decision) (propensity, floor float64) {
-	all := d.Arms
+// propensityOf gives the propensity that a query asks for, and the floor of the
+// same arms.
+func propensityOf(q nextbest.Query, d nextbest.Decision) (propensity, floor float64) {
+	all, shares := d.Arms, 0.0
 	d.Arms = nil
 	for _, a := range all {
+		if q.Own && a.Arm == d.Arm {
+			return d.Propensity, a.Floor
+		}
 		if len(q.Arms) > 0 && slices.Contains(q.Arms, a.Arm) || len(q.Arms) == 0 && (a.Arm != "holdout" || !q.SkipHeld && q.Experiment == "") {
 			d.Arms = append(d.Arms, a)
+			floor, shares = floor+a.Share*a.Floor, shares+a.Share
 		}
 	}
-	if len(all) > 0 && len(q.Arms) > 0 {
-		return d.MixturePropensity(), 0
+	if len(d.Arms) == len(all) && len(q.Arms) == 0 {
+		return d.MixturePropensity(), d.Floor
 	}
-	return d.MixturePropensity(), d.Floor
+	return d.MixturePropensity(), floor / shares
 }
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*(1+math.Abs(a)) }

@@ -265,12 +265,16 @@ func (p *rowPlan) selected() []string {
 	return conditions
 }
 
-// propensity is the mixture's probability over the arms that the query selects.
+// propensity is the serving arm's own probability of the action where the query
+// wants that, and otherwise the mixture's over the arms that it selects.
 // A row that was selected because of its arm could not have come from another:
 // the mixture of all arms would then be too low for what the others never do,
 // and too high for what they do (a holdout of a tenth: weights that average to
 // 1.09 where an experiment is selected).
 func (p *rowPlan) propensity() string {
+	if p.query.Own {
+		return "decisions.propensity"
+	}
 	of := p.arms()
 	if of == "" {
 		return "decisions.mixture_propensity"
@@ -280,13 +284,19 @@ func (p *rowPlan) propensity() string {
 		"arraySum((a, s) -> if(" + of + ", s, 0), `arms.arm`, `arms.share`))"
 }
 
-// floor is the declared one. The holdout adds nothing to it, so that it holds
-// without the holdout too; what single arms declared is not logged.
+// floor is the declared one of the same arms: without arms, or with all of them,
+// what was logged for the row.
 func (p *rowPlan) floor() string {
-	if len(p.query.Arms) > 0 {
-		return "if(empty(`arms.arm`), decisions.floor, 0)"
+	of := p.arms()
+	switch {
+	case p.query.Own:
+		return "if(empty(`arms.arm`), decisions.floor, arraySum((a, f) -> if(a = decisions.arm, f, 0), `arms.arm`, `arms.floor`))"
+	case of == "":
+		return "decisions.floor"
 	}
-	return "decisions.floor"
+	return "if(empty(`arms.arm`), decisions.floor, " +
+		"arraySum((a, s, f) -> if(" + of + ", s * f, 0), `arms.arm`, `arms.share`, `arms.floor`) / " +
+		"arraySum((a, s) -> if(" + of + ", s, 0), `arms.arm`, `arms.share`))"
 }
 
 // arms is the condition on an arm's name a that the query sets, "" for none. No

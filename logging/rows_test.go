@@ -30,7 +30,7 @@ func randomQuery(rng *rand.Rand, last uint64) nextbest.Query {
 			Window: nextbest.Duration(time.Duration(1+rng.IntN(12)) * grid), Aggregation: []string{"", "sum", "first", "last", "max"}[rng.IntN(5)],
 			Default: float64(rng.IntN(2)) * -0.25,
 		},
-		Source: maybe("live", "import-1"), Experiment: maybe("exp", "exp@2", "other"), SkipSetAside: rng.IntN(2) == 0, SkipHeld: rng.IntN(2) == 0,
+		Source: maybe("live", "import-1"), Experiment: maybe("exp", "exp@2", "other"), SkipSetAside: rng.IntN(2) == 0, SkipHeld: rng.IntN(2) == 0, Own: rng.IntN(3) == 0,
 		Contexts: rng.IntN(2) == 0, BatchSize: []int{0, 1, 7, 64}[rng.IntN(4)],
 	}
 	if rng.IntN(2) == 0 {
@@ -118,14 +118,14 @@ func checkRows(t *testing.T, s *Store, q nextbest.Query, want map[key]row) int {
 				eligible = append(eligible, b.Actions[c])
 			}
 			d := w.d
-			got := fmt.Sprint(b.Time[i], b.Customer[i], eligible, chances, eligible[b.Chosen[i]], b.Floor[i], b.X[i*b.Width:(i+1)*b.Width], b.Policies[i], b.Experiment[i], b.Arm[i], b.Matched[i])
-			propensity, floor := selectedMixture(q, d)
-			should := fmt.Sprint(d.Time.UnixMicro(), d.Customer, d.Eligible, d.Probabilities, d.Action, floor, d.X, d.Policy, d.Experiment, d.Arm, w.matched)
+			got := fmt.Sprint(b.Time[i], b.Customer[i], eligible, chances, eligible[b.Chosen[i]], b.X[i*b.Width:(i+1)*b.Width], b.Policies[i], b.Experiment[i], b.Arm[i], b.Matched[i])
+			propensity, floor := propensityOf(q, d)
+			should := fmt.Sprint(d.Time.UnixMicro(), d.Customer, d.Eligible, d.Probabilities, d.Action, d.X, d.Policy, d.Experiment, d.Arm, w.matched)
 			if got != should {
 				t.Errorf("decision %v is\n%s\nwant\n%s", k, got, should)
 			}
-			if !near(b.Reward[i], w.reward) || !near(b.Propensity[i], propensity) {
-				t.Errorf("decision %v: reward %v, propensity %v; want %v and %v", k, b.Reward[i], b.Propensity[i], w.reward, propensity)
+			if !near(b.Reward[i], w.reward) || !near(b.Propensity[i], propensity) || !near(b.Floor[i], floor) {
+				t.Errorf("decision %v: reward %v, propensity %v, floor %v; want %v, %v and %v", k, b.Reward[i], b.Propensity[i], b.Floor[i], w.reward, propensity, floor)
 			}
 			if q.Contexts && string(b.Contexts[i]) != string(d.Context) || !q.Contexts && b.Contexts != nil {
 				t.Errorf("decision %v: contexts %q, want %q", k, b.Contexts, d.Context)

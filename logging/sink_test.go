@@ -32,24 +32,24 @@ func TestSinkCarriesEveryColumn(t *testing.T) {
 
 	var got nextbest.Decision
 	var reasons, armNames, armPolicies, excluded, details []string
-	var shares, armProbabilities []float64
+	var shares, armProbabilities, armFloors []float64
 	var armModels []uint64
 	var context string
 	var mixture float64
 	var position uint64
 	queryRow(t, store, fmt.Sprintf(`SELECT decision_id, slot, time, placement, objective, customer, source, action, treatment, channel,
 		propensity, mixture_propensity, eligible, probabilities, scores, excluded.action, excluded.reason, excluded.detail, policy, model, features, x, context,
-		experiment, arm, arms.arm, arms.share, arms.policy, arms.model, arms.probability, floor, set_aside, salt, catalogue, numerics, key, body, journal_position
+		experiment, arm, arms.arm, arms.share, arms.policy, arms.model, arms.probability, arms.floor, floor, set_aside, salt, catalogue, numerics, key, body, journal_position
 		FROM decisions WHERE decision_id = '%s'`, d.ID),
 		&got.ID, &got.Slot, &got.Time, &got.Placement, &got.Objective, &got.Customer, &got.Source, &got.Action, &got.Treatment, &got.Channel,
 		&got.Propensity, &mixture, &got.Eligible, &got.Probabilities, &got.Scores, &excluded, &reasons, &details, &got.Policy, &got.Model, &got.Features, &got.X, &context,
-		&got.Experiment, &got.Arm, &armNames, &shares, &armPolicies, &armModels, &armProbabilities, &got.Floor, &got.SetAside, &got.Salt, &got.Catalogue, &got.Numerics, &got.Key, &got.Body, &position)
+		&got.Experiment, &got.Arm, &armNames, &shares, &armPolicies, &armModels, &armProbabilities, &armFloors, &got.Floor, &got.SetAside, &got.Salt, &got.Catalogue, &got.Numerics, &got.Key, &got.Body, &position)
 	got.Context = []byte(context)
 	for i := range excluded {
 		got.Excluded = append(got.Excluded, nextbest.Exclusion{Action: excluded[i], Reason: nextbest.Reason(reasons[i]), Detail: details[i]})
 	}
 	for i := range armNames {
-		got.Arms = append(got.Arms, nextbest.ArmProbability{Arm: armNames[i], Share: shares[i], Policy: armPolicies[i], Model: armModels[i], Probability: armProbabilities[i]})
+		got.Arms = append(got.Arms, nextbest.ArmProbability{Arm: armNames[i], Share: shares[i], Policy: armPolicies[i], Model: armModels[i], Probability: armProbabilities[i], Floor: armFloors[i]})
 	}
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", d); g != w {
 		t.Errorf("the log has\n%s\nwant\n%s", g, w)

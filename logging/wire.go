@@ -21,9 +21,9 @@ import (
 // before. A string that callers choose from few values is a reference: 0 and
 // the string itself the first time, afterwards its number within the message,
 // from 1. Decoding gives back the same bits, except that times are cut to
-// microseconds, the resolution of the log.
+// microseconds, the resolution of the log. Format 1 had no floors of arms.
 const (
-	wireFormat   = 1
+	wireFormat   = 2
 	wireHeader   = 8
 	maxWireItems = 1<<itemBits - 1
 )
@@ -125,6 +125,7 @@ func (e *encoder) decision(d *nextbest.Decision) {
 		e.ref(a.Policy)
 		e.uint(a.Model)
 		e.float(a.Probability)
+		e.float(a.Floor)
 	}
 	e.float(d.Floor)
 	e.bool(d.SetAside)

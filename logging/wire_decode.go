@@ -40,7 +40,7 @@ func decode(message []byte, ev *Events) error {
 	}
 	rows := binary.LittleEndian.Uint32(message[4:])
 	nd, ni, nr := len(ev.Decisions), len(ev.Impressions), len(ev.Rewards)
-	d := decoder{s: string(message[wireHeader:])}
+	d := decoder{s: string(message[wireHeader:]), format: message[2]}
 	for range rows {
 		switch tag := d.byte(); tag {
 		case tagDecision:
@@ -71,6 +71,7 @@ func decode(message []byte, ev *Events) error {
 
 // decoder reads rows from s. After the first failure it returns zeros.
 type decoder struct {
+	format   byte
 	s        string // what is left; the strings it gives out share its memory
 	lastTime int64
 	dict     []string
@@ -143,6 +144,9 @@ func (d *decoder) decision(v *nextbest.Decision) {
 		v.Arms = make([]nextbest.ArmProbability, n)
 		for i := range v.Arms {
 			v.Arms[i] = nextbest.ArmProbability{Arm: d.ref(), Share: d.float(), Policy: d.ref(), Model: d.uint(), Probability: d.float()}
+			if d.format > 1 {
+				v.Arms[i].Floor = d.float()
+			}
 		}
 	}
 	v.Floor = d.float()

@@ -5,10 +5,10 @@
 // values, intervals, differences, diagnostics and refusals.
 //
 // The statistics are those of package estimators: the unit of every interval is
-// the customer, weights use the mixture's propensity, reward models and the
-// choice of the best fixed action are cross-fitted over folds of customers, and
-// intervals are empirical likelihood with the largest weight taken from the
-// declared floor. Evaluation is one-step: rows keep the histories that were
+// the customer, weights use the mixture's propensity (or, with the query's Own,
+// the serving arm's), reward models and the choice of the best fixed action are
+// cross-fitted over folds of customers, and intervals are empirical likelihood
+// with the largest weight taken from the declared floor. Evaluation is one-step: rows keep the histories that were
 // logged, caps and budgets included, which a candidate would have changed.
 //
 // Memory does not grow with the log. The same query, seed and log give the same

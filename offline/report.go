@@ -48,6 +48,7 @@ type QueryRecord struct {
 	Arms         []string           `json:"arms,omitempty"`
 	SkipHeld     bool               `json:"skip_held,omitempty"`
 	SkipSetAside bool               `json:"skip_set_aside,omitempty"`
+	Propensity   string             `json:"propensity"` // that weighs: own (of the serving arm) or mixture
 	Training     []nextbest.Split   `json:"training,omitempty"`
 	TrainedOn    []Period           `json:"trained_on,omitempty"`
 	Ridge        float64            `json:"ridge"`
@@ -158,7 +159,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		Version: Version, Seed: req.Seed, Folds: req.Folds, Level: req.Level, Delta: req.Delta,
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto,
-			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside,
+			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
 			Training: req.Training, TrainedOn: req.TrainedOn, Ridge: req.Ridge, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
@@ -202,6 +203,14 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	return r
 }
 
+// propensity names the propensity that a query asks for.
+func propensity(q *nextbest.Query) string {
+	if q.Own {
+		return "own"
+	}
+	return "mixture"
+}
+
 // rangeKind says where the rewards' range comes from. Rewards of 0 and 1 alone
 // are taken for a conversion only where the objective is a single kind that
 // counts as a gain: of several terms, the rare one may not have occurred yet.
@@ -240,6 +249,9 @@ func (r *Report) warn(req *Request, s *study) {
 		r.Log.MaxWeight = w
 	} else if s.rows > 0 {
 		add("no exploration floor is declared for %d of %d rows, so the largest possible weight is unknown and empirical likelihood is not used: intervals by betting (wider) and, for DR and the best fixed action, normal (too narrow at few conversions)", s.unfloored, s.rows)
+	}
+	if n := len(s.arms); req.Query.Own && n > 1 {
+		add("%d arms ran and weights use the serving arm's own propensity, not the arms' mixture: where caps or cool-downs act, what may be done for a customer depends on the arm that served before, and the mixture is wrong; weights vary more for it", n)
 	}
 	if req.Adaptive {
 		add("the logger learned from these rows: intervals are by betting, and DR's normal interval is only a guide")

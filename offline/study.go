@@ -2,6 +2,7 @@ package offline
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"time"
 
@@ -37,6 +38,8 @@ type study struct {
 	other                  int64 // rewards other than 0 and 1
 	inTraining, inCustomer bool  // of the current customer
 	policies               map[string]int64
+	arms                   map[string]bool // that served, "" among them
+	lastArm                string
 	lastPolicy             string
 	lastPolicyRows         int64
 	cReward, cRows         float64
@@ -45,7 +48,7 @@ type study struct {
 func newStudy(req *Request, width int) *study {
 	return &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
 		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
-		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, nothing: -1}
+		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, arms: map[string]bool{}, nothing: -1}
 }
 
 // closeCustomer ends the current customer.
@@ -87,6 +90,10 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	}
 	s.eligible += int64(len(eligible))
 	s.countPolicy(b.Policies[i])
+	if i < len(b.Arm) && (b.Arm[i] != s.lastArm || len(s.arms) == 0) {
+		s.lastArm = b.Arm[i]
+		s.arms[s.lastArm] = true
+	}
 
 	q := &s.req.Query
 	if time.UnixMicro(b.Time[i]).Add(q.Objective.Window.Std()).After(q.MatureAt) {
@@ -206,6 +213,7 @@ func (s *study) merge(o *study) {
 	for p, n := range o.policies {
 		s.policies[p] += n
 	}
+	maps.Copy(s.arms, o.arms)
 }
 
 // rowErrorf names a logged row in an error.

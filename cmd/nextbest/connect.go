@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"nextbest/cmd/nextbest/client"
@@ -26,6 +29,9 @@ func (r *remote) connect(ctx context.Context, t *terminal) (*client.Client, func
 	f, err := readClientFile(filepath.Join(r.Data, clientFileName))
 	if r.Address != "" {
 		f.Address = r.Address
+		if !strings.Contains(f.Address, "://") {
+			f.Address = "http://" + f.Address
+		}
 	}
 	if r.Key != "" {
 		f.Key = r.Key
@@ -37,7 +43,12 @@ func (r *remote) connect(ctx context.Context, t *terminal) (*client.Client, func
 		if err != nil && r.Key == "" {
 			return nil, nil, fmt.Errorf("no API key: give --key, or --data for a folder that has %s", clientFileName)
 		}
-		return nil, nil, fmt.Errorf("nothing answers at %s; check --address, or leave it out to use the data folder", r.Address)
+		return nil, nil, fmt.Errorf("nothing answers at %s; check --address, or leave it out to use the data folder", f.Address)
+	}
+	if r.NATS == "" {
+		if _, err := os.Stat(filepath.Join(r.Data, "nats")); errors.Is(err, os.ErrNotExist) {
+			return nil, nil, fmt.Errorf("no platform is in the data folder %s; name its folder with --data or a running one with --address, or start one with nextbest serve", r.Data)
+		}
 	}
 	return r.start(ctx, t)
 }

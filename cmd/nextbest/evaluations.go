@@ -43,6 +43,7 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		return nil, err
 	}
 	q := queryOf(ask, objective, last)
+	q.Own = limited(e.p.definitions, ask.Placement)
 	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: e.adaptive(ask.Placement)}
 	for i, c := range ask.Candidates {
 		ref, err := nextbest.ParseRef(c.Policy)
@@ -77,6 +78,41 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 func queryOf(ask api.Evaluation, objective nextbest.Objective, upto uint64) nextbest.Query {
 	return nextbest.Query{Placement: ask.Placement, Source: ask.Source, From: ask.From, To: ask.To, MatureAt: ask.MatureAt, Split: ask.Split,
 		Experiment: ask.Experiment, SkipHeld: true, Upto: upto, Objective: objective}
+}
+
+// history gives every record of an object.
+type history interface {
+	History(kind nextbest.Kind, id string) []nextbest.Record
+}
+
+// limited reports whether any action that a placement ever had was ever under a
+// cap or a cool-down. Customers stay in their arms, so what is still allowed for
+// one then depends on the arm that contacted them before: the shares are no
+// longer the chances of the arms, given a row, and only the serving arm's own
+// propensity is true (an eager and a shy arm under a cap: IPS by the mixture
+// gave .095 where the truth was .114).
+func limited(h history, placement string) bool {
+	id, _, _ := strings.Cut(placement, "@")
+	seen := make(map[string]bool)
+	for _, rec := range h.History(nextbest.KindPlacement, id) {
+		var p decisions.Placement
+		if json.Unmarshal(rec.Document, &p) != nil {
+			continue // deleted
+		}
+		for _, name := range p.Actions {
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			for _, rec := range h.History(nextbest.KindAction, name) {
+				var a nextbest.Action
+				if json.Unmarshal(rec.Document, &a) == nil && (len(a.Caps) > 0 || a.CoolDown > 0) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // adaptive reports whether any policy that learned online ever served the

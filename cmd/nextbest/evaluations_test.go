@@ -18,6 +18,40 @@ func TestEvaluationsLeaveTheHoldoutOut(t *testing.T) {
 	}
 }
 
+// records is a history written by hand.
+type records map[string][]string
+
+func (r records) History(kind nextbest.Kind, id string) (all []nextbest.Record) {
+	for _, doc := range r[string(kind)+"/"+id] {
+		all = append(all, nextbest.Record{Kind: kind, ID: id, Document: []byte(doc), Deleted: doc == ""})
+	}
+	return all
+}
+
+// Caps and cool-downs of any version count, at this placement alone: rows were
+// logged under them.
+func TestLimitedPlacements(t *testing.T) {
+	for name, c := range map[string]struct {
+		mail []string // the action's versions
+		want bool
+	}{
+		"free":              {[]string{`{}`}, false},
+		"capped":            {[]string{`{"caps":[{"max":1,"per":"7d"}]}`}, true},
+		"capped once":       {[]string{`{}`, `{"caps":[{"scope":"all","max":1,"per":"7d"}]}`, `{}`}, true},
+		"cooling":           {[]string{`{"cool_down":"3d"}`}, true},
+		"capped, then gone": {[]string{`{"caps":[{"max":1,"per":"7d"}]}`, ``}, true},
+		"unknown":           {nil, false},
+	} {
+		r := records{"placements/shop": {`{"actions":["call","mail"]}`, `{"actions":["call"]}`, ``}, "actions/call": {`{}`}, "actions/mail": c.mail,
+			"placements/other": {`{"actions":["sms"]}`}, "actions/sms": {`{"cool_down":"1d"}`}}
+		for _, placement := range []string{"shop", "shop@2"} {
+			if got := limited(r, placement); got != c.want {
+				t.Errorf("%s, %s: %v", name, placement, got)
+			}
+		}
+	}
+}
+
 func TestEvaluationsRefuseTheFuture(t *testing.T) {
 	_, err := evaluator{}.Evaluate(t.Context(), api.Evaluation{Placement: "shop", MatureAt: time.Now().Add(time.Hour)}, nil)
 	if nextbest.CodeOf(err) != nextbest.Invalid {

@@ -40,12 +40,15 @@ type settings struct {
 
 // openServer opens the platform and everything that serves it.
 func openServer(ctx context.Context, e engines, s settings, log *slog.Logger, progress func(format string, args ...any)) (_ *server, err error) {
-	srv := &server{}
+	srv := &server{kept: kept{turn: make(chan struct{}, 1)}}
 	defer func() {
 		if err != nil {
 			srv.Close()
 		}
 	}()
+	if s.listen == "" {
+		return nil, errors.New("no address to listen on: give --listen or NEXTBEST_LISTEN, such as 127.0.0.1:8080")
+	}
 	// The address is taken before the engines start, so that a busy port is an
 	// error at once.
 	if srv.listener, err = net.Listen("tcp", s.listen); err != nil {

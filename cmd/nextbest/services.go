@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -201,11 +202,16 @@ func (e experimentEvidence) Status(ctx context.Context, id string) (any, error) 
 	return e.s.Status(ctx, id)
 }
 
+// mostProbe is how long an engine may take to say that it is there.
+const mostProbe = 3 * time.Second
+
 // readiness names what this replica needs to serve.
 type readiness struct{ p *platform }
 
 // Ready asks each part whether it works.
 func (r readiness) Ready(ctx context.Context) []api.Dependency {
+	ctx, cancel := context.WithTimeout(ctx, mostProbe)
+	defer cancel()
 	check := func(name string, err error) api.Dependency {
 		d := api.Dependency{Name: name, OK: err == nil}
 		if err != nil {

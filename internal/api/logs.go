@@ -60,6 +60,7 @@ type LoggedArm struct {
 	Policy      string  `json:"policy"`
 	Model       uint64  `json:"model"`
 	Probability float64 `json:"probability" doc:"of the selected action under this arm"`
+	Floor       float64 `json:"floor" doc:"least probability of any eligible action under this arm by declaration; 0: none"`
 }
 
 func logged(d *nextbest.Decision) LoggedDecision {

@@ -329,7 +329,15 @@ func TestMixture(t *testing.T) {
 		if len(r.Arms) == 4 {
 			want = .9 * (.5*.2 + .3*.04 + .2*.2) / k
 		}
-		if math.Abs(r.Floor-want) > 1e-12 {
+		var own float64
+		for _, a := range r.Arms {
+			least := map[string]float64{"": 1, "control": .2, "candidate": .04, "simple": .2}[a.Arm] / k
+			if math.Abs(a.Floor-least) > 1e-12 {
+				t.Fatalf("arm %q: floor %v, want %v", a.Arm, a.Floor, least)
+			}
+			own += a.Share * a.Floor
+		}
+		if math.Abs(r.Floor-want) > 1e-12 || math.Abs(r.Floor-own) > 1e-12 {
 			t.Fatalf("floor %v with arms %v, want %v", r.Floor, r.Arms, want)
 		}
 	}

@@ -42,7 +42,7 @@ const (
 // Verify replays logged decisions against the definitions of a catalogue made
 // with all versions: each draw from the logged probabilities and salt, bit for
 // bit; X from the logged context; the serving distribution and scores and every
-// arm's probability from X, model and eligible set (bit for bit where Numerics
+// arm's probability and floor from X, model and eligible set (bit for bit where Numerics
 // are this program's, within 1e-12 elsewhere); assignment, shares and floor.
 // rows calls its argument for each row. Rows that differ are reported, not
 // errors; an error is one of rows or ctx.
@@ -273,8 +273,8 @@ func (v *verifier) checkServing() {
 	}
 }
 
-// checkArms recomputes every arm's probability of the drawn action, and the
-// floor.
+// checkArms recomputes every arm's probability of the drawn action and floor,
+// and the mixture's floor.
 func (v *verifier) checkArms(chosen int) {
 	d := v.d
 	k := len(d.Eligible)
@@ -304,6 +304,9 @@ func (v *verifier) checkArms(chosen int) {
 		}
 		if !v.same(logged.Probability, p) {
 			v.differs("arm "+logged.Arm, logged.Probability, p)
+		}
+		if !v.same(logged.Floor, f) {
+			v.differs("floor of arm "+logged.Arm, logged.Floor, f)
 		}
 		if logged.Arm == d.Arm {
 			serving = true

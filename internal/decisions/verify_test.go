@@ -153,6 +153,7 @@ func TestVerifyCatchesTampering(t *testing.T) {
 		"customer":          {candidate, func(d *nextbest.Decision) { d.Customer = strings.Repeat("0", 32) }, "assignment"},
 		"share":             {candidate, func(d *nextbest.Decision) { d.Arms[0].Share += .01 }, "shares"},
 		"other arm":         {candidate, func(d *nextbest.Decision) { d.Arms[1].Probability += 1e-9 }, "arm control"},
+		"other arm's floor": {candidate, func(d *nextbest.Decision) { d.Arms[1].Floor *= 2 }, "floor of arm control"},
 		"missing arm":       {candidate, func(d *nextbest.Decision) { d.Arms = d.Arms[:2] }, "arms"},
 		"set aside":         {candidate, func(d *nextbest.Decision) { d.SetAside = true }, "set_aside"},
 		"eligible":          {ucb, func(d *nextbest.Decision) { d.Eligible = d.Eligible[1:] }, "eligible"},

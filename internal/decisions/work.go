@@ -258,6 +258,7 @@ func (w *work) recordArms(d *nextbest.Decision, pl *placement) {
 		} else if k == 1 {
 			floor = 1
 		}
+		d.Arms[i].Floor = floor
 		d.Floor += a.share * floor
 	}
 	d.Floor = min(d.Floor, 1)

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,7 +121,9 @@ func (c *calls) do(ctx context.Context, m *nats.Msg, limit time.Duration) (*nats
 	}
 	s.mu.Unlock()
 	m.Reply = c.prefix + s.index + "." + strconv.FormatUint(turn, 10)
-	if err := c.conn.PublishMsg(m); err != nil {
+	if err := c.conn.PublishMsg(m); errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return nil, nextbest.Errorf(nextbest.Unavailable, "there is no connection to NATS: %w", err)
+	} else if err != nil {
 		return nil, nextbest.Errorf(nextbest.Unavailable, "NATS: %w", err)
 	}
 	select {

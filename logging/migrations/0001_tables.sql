@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS decisions_raw
         share       Float64,
         policy      LowCardinality(String),
         model       UInt64,
-        probability Float64
+        probability Float64,
+        floor       Float64
     ) COMMENT 'Every arm this customer might have been in',
     floor              Float64 COMMENT 'Least probability an eligible action can get by declaration; 0 when there is none',
     set_aside          Bool COMMENT 'True for rows that are never trained on',

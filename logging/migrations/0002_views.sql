@@ -12,7 +12,7 @@ SELECT
     experiment,
     substringIndex(experiment, '@', 1) AS experiment_id,
     arm,
-    `arms.arm`, `arms.share`, `arms.policy`, `arms.model`, `arms.probability`,
+    `arms.arm`, `arms.share`, `arms.policy`, `arms.model`, `arms.probability`, `arms.floor`,
     floor, set_aside, salt, catalogue, numerics, key, body, journal_position
 FROM decisions_raw FINAL
 COMMENT 'One row for each decided slot; the first report of an id and slot stays';

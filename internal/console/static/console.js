@@ -34,7 +34,7 @@ function fail(text) {
 }
 
 function login(status) {
-  $("page").hidden = true;
+  $("page").hidden = document.querySelector("nav").hidden = true;
   $("login").hidden = false;
   const refused = new URLSearchParams(location.search).get("refused");
   $("login-error").textContent = status === 403 ? "This key's role may not read the console." : (refused ?? "");
@@ -55,6 +55,7 @@ function draw(o) {
   };
   health(o.health);
   const p = o.placements.find((x) => x.id === chosen);
+  for (const part of [document.querySelector("nav"), ...document.querySelectorAll("#page > :not(#cards)")]) part.hidden = !p;
   if (!p) {
     empty($("cards"), "No placement is defined yet. PUT /v1/placements/{id} makes the first.");
     return;
@@ -92,7 +93,7 @@ function value(p) {
   $("value-unit").textContent = `${p.objective}, mature decisions only, against the universal holdout`;
   const series = [["treated", "var(--c0)"], ["holdout", "var(--grey)"]].map(([name, c]) => ({
     name, colour: c,
-    points: p.value.filter((b) => b[name]).map((b) => ({ x: Date.parse(b.time), y: b[name].value, low: b[name].low ?? undefined, high: b[name].high ?? undefined, note: `${whole(b[name].customers)} customers` })),
+    points: p.value.filter((b) => b[name]?.customers >= 10).map((b) => ({ x: Date.parse(b.time), y: b[name].value, low: b[name].low ?? undefined, high: b[name].high ?? undefined, note: `${whole(b[name].customers)} customers` })),
   })).filter((s) => s.points.length > 0);
   lines($("value-chart"), series, number, "value per customer over time, treated and holdout");
 }
