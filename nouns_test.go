@@ -115,3 +115,11 @@ func TestSplit(t *testing.T) {
 		t.Error("no split holds everybody")
 	}
 }
+
+func TestKindSingular(t *testing.T) {
+	for kind, want := range map[Kind]string{KindPolicy: "policy", KindAction: "action", KindFeatures: "features", KindCurrent: "current", KindHoldout: "holdout"} {
+		if got := kind.Singular(); got != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package nextbest
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Record is one version of one definition in the registry. Records are never
 // changed: the ordered stream of them is the audit trail.
@@ -38,6 +41,18 @@ const (
 	KindKey        Kind = "keys"    // API keys, hashed
 	KindSecret     Kind = "secrets" // salts and the pepper; never served
 )
+
+// Singular returns the kind as one thing is called: action, policy.
+func (k Kind) Singular() string {
+	switch s := string(k); {
+	case strings.HasSuffix(s, "ies"):
+		return strings.TrimSuffix(s, "ies") + "y"
+	case k == KindFeatures:
+		return s
+	default:
+		return strings.TrimSuffix(s, "s")
+	}
+}
 
 // Change asks for one new record.
 type Change struct {

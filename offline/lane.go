@@ -70,9 +70,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 	n := len(eligible)
 	l.grow(n)
 	q, p, supported := l.q[:n], l.p[:n], l.supported[:n]
-	for k, v := range b.X[i*b.Width : (i+1)*b.Width] {
-		l.x[k] = float64(v)
-	}
+	features(l.x, b, i)
 	chosen, propensity := b.Chosen[i], b.Propensity[i]
 
 	// An action is supported when a declared floor covers it or the serving

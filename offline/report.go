@@ -256,6 +256,9 @@ func (r *Report) warn(req *Request, s *study) {
 	if req.Adaptive {
 		add("the logger learned from these rows: intervals are by betting, and DR's normal interval is only a guide")
 	}
+	if s.bare > 0 && s.model.width > 0 {
+		add("%d of %d rows carry other features than the rest, or none: on them the reward model knows only the action, so DM is cruder and DR less precise", s.bare, s.rows)
+	}
 	if s.unknown > 0 {
 		add("%d rows carry only the propensity of the logged action: support and calibration were not checked on them", s.unknown)
 	}

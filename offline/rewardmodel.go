@@ -50,6 +50,23 @@ func (s *modelStatistics) at(fold int, action int32) moments {
 	return m
 }
 
+// widen makes room for features where there were none: what was added so far
+// counts with zeros.
+func (s *modelStatistics) widen(width int) {
+	for _, actions := range s.folds {
+		for a, old := range actions {
+			if old == nil {
+				continue
+			}
+			k := width + 2
+			m := make(moments, k*(k+1)/2)
+			m[0], m[triangle(k-1, 0)], m[triangle(k-1, k-1)] = old[0], old[triangle(1, 0)], old[triangle(1, 1)]
+			actions[a] = m
+		}
+	}
+	s.width = width
+}
+
 func (s *modelStatistics) merge(o *modelStatistics) {
 	for f, actions := range o.folds {
 		for a, m := range actions {

@@ -215,13 +215,17 @@ func (r *run) study(ctx context.Context) (*study, error) {
 	var open [lanes]string
 	width := -1
 	err := r.pass(ctx, false, true, func(b *nextbest.Batch) error {
-		if width < 0 {
+		switch {
+		case width < 0:
 			width = b.Width
 			for k := range ss {
 				ss[k] = newStudy(r.req, width)
 			}
-		} else if b.Width != width {
-			return nextbest.Errorf(nextbest.Invalid, "decision %s: %d features where earlier rows have %d: evaluate one feature schema at a time", b.Decision[0], b.Width, width)
+		case width == 0 && b.Width > 0: // the first rows that carry features
+			width = b.Width
+			for _, s := range ss {
+				s.widen(width)
+			}
 		}
 		nothing := r.actions.find(nextbest.DoNothing)
 		for _, s := range ss {
@@ -275,7 +279,7 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 	var open [lanes]string
 	known := len(r.actions.names)
 	err := r.pass(ctx, needContexts(r.req.Candidates), parallel, func(b *nextbest.Batch) error {
-		if len(r.actions.names) != known || b.Width != model.width {
+		if len(r.actions.names) != known || b.Width > 0 && model.width == 0 {
 			return nextbest.Errorf(nextbest.Conflict, "the log changed while it was read: set the query's position (upto) and run again")
 		}
 		return nil

@@ -31,6 +31,7 @@ type study struct {
 	matched                int64
 	eligible               int64
 	unfloored              int64 // rows without a declared floor
+	bare                   int64 // rows without the features of the others
 	floor                  float64
 	rewardMin, rewardMax   float64
 	rewardSum              estimators.Ratio
@@ -49,6 +50,28 @@ func newStudy(req *Request, width int) *study {
 	return &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
 		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
 		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, arms: map[string]bool{}, nothing: -1}
+}
+
+// widen gives the reward model features after rows that had none.
+func (s *study) widen(width int) {
+	s.model.widen(width)
+	s.z = make([]float64, width+2)
+	s.bare = s.rows
+}
+
+// features copies row i's features to x as float64. Rows that carry none, or
+// those of another schema (policies log what they see), count as zeros: the
+// reward model then knows only the action, which costs precision and biases
+// nothing, for the propensities are right. It reports whether x was filled.
+func features(x []float64, b *nextbest.Batch, i int) bool {
+	if b.Width != len(x) {
+		clear(x)
+		return false
+	}
+	for k, v := range b.X[i*b.Width : (i+1)*b.Width] {
+		x[k] = float64(v)
+	}
+	return true
 }
 
 // closeCustomer ends the current customer.
@@ -122,8 +145,8 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 
 	taken := d.local[eligible[b.Chosen[i]]]
 	s.z[0] = 1
-	for k, x := range b.X[i*b.Width : (i+1)*b.Width] {
-		s.z[1+k] = float64(x)
+	if !features(s.z[1:len(s.z)-1], b, i) {
+		s.bare++
 	}
 	s.z[len(s.z)-1] = r
 	s.model.at(int(fold), taken).add(s.z)
@@ -205,6 +228,7 @@ func (s *study) merge(o *study) {
 	s.matched += o.matched
 	s.eligible += o.eligible
 	s.unfloored += o.unfloored
+	s.bare += o.bare
 	s.other += o.other
 	s.floor = min(s.floor, o.floor)
 	s.rewardMin, s.rewardMax = min(s.rewardMin, o.rewardMin), max(s.rewardMax, o.rewardMax)

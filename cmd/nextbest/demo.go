@@ -15,13 +15,15 @@ import (
 )
 
 type demoCmd struct {
-	Dataset string `help:"Real customers instead of the fictional retailer." enum:"retailer,hillstrom" default:"retailer"`
-	File    string `help:"The data set's file, as published (.csv or .csv.gz)." type:"existingfile" placeholder:"FILE"`
-	Listen  string `help:"Address of the API and the console." default:"127.0.0.1:0"`
-	Data    string `help:"Folder to keep; without it a fresh one that is removed at the end." type:"path"`
-	Seed    uint64 `help:"Seed of the simulated customers and of the folds." default:"1"`
-	Exit    bool   `help:"End after the story instead of serving on."`
-	JSON    bool   `help:"Print the result as one JSON document on standard output."`
+	Dataset    string `help:"Real customers instead of the fictional retailer." enum:"retailer,hillstrom" default:"retailer"`
+	File       string `help:"The data set's file, as published (.csv or .csv.gz)." type:"existingfile" placeholder:"FILE"`
+	Listen     string `help:"Address of the API and the console." default:"127.0.0.1:0"`
+	Data       string `help:"Folder to keep; without it a fresh one that is removed at the end." type:"path"`
+	ClickHouse string `name:"clickhouse" help:"ClickHouse with an empty database to use instead of the embedded one." placeholder:"URL"`
+	NATS       string `name:"nats" help:"NATS with JetStream to use instead of the embedded one." placeholder:"URL"`
+	Seed       uint64 `help:"Seed of the simulated customers and of the folds." default:"1"`
+	Exit       bool   `help:"End after the story instead of serving on."`
+	JSON       bool   `help:"Print the result as one JSON document on standard output."`
 }
 
 // Run starts a platform of its own and plays the story against its API.
@@ -43,7 +45,7 @@ func (c *demoCmd) Run(ctx context.Context, t *terminal) error {
 	start := time.Now()
 	// Times are compressed: what takes weeks in life takes seconds here, by the
 	// same settings.
-	srv, err := openServer(ctx, engines{Data: data, Replicas: 1, ClickHouseMemory: 2048, JournalSize: 8192},
+	srv, err := openServer(ctx, engines{Data: data, ClickHouse: c.ClickHouse, NATS: c.NATS, Replicas: 1, ClickHouseMemory: 2048, JournalSize: 8192},
 		settings{listen: c.Listen, watch: time.Second, learn: time.Second, settle: time.Second}, log, t.say)
 	if err != nil {
 		return err

@@ -25,13 +25,15 @@ type evaluateCmd struct {
 	Objective  string    `help:"Objective, id@version; without it, the placement's."`
 	Reward     string    `help:"One reward kind instead of an objective."`
 	Split      string    `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
+	RewardMin  *float64  `help:"Least that one decision can be worth by the objective." placeholder:"N"`
+	RewardMax  *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
 	Seed       uint64    `help:"Seed of the cross-fitting folds." default:"7"`
 	JSON       bool      `help:"Print the report as JSON on standard output."`
 }
 
 // Run evaluates and prints a table, or the report.
 func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
-	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed}
+	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed, RewardMin: c.RewardMin, RewardMax: c.RewardMax}
 	for _, name := range c.Candidates {
 		policy, number, has := strings.Cut(name, "/")
 		ref := api.CandidateRef{Policy: policy}

@@ -192,7 +192,11 @@ func (o overview) experiment(ctx context.Context, rec nextbest.Record) console.E
 		if arm.Control {
 			continue
 		}
-		gates, err := o.s.experiments.Gates(ctx, experiments.PromoteRequest{Experiment: rec.ID, Arm: arm.Arm, Model: arm.Model, Actor: "somebody else"})
+		approver := "somebody else"
+		if status.State == experiments.Promoted {
+			approver = status.Actor
+		}
+		gates, err := o.s.experiments.Gates(ctx, experiments.PromoteRequest{Experiment: rec.ID, Arm: arm.Arm, Model: arm.Model, Actor: approver})
 		if err != nil {
 			e.Problem = err.Error()
 			continue

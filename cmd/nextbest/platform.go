@@ -13,6 +13,7 @@ import (
 
 	"nextbest"
 	"nextbest/internal/decisions"
+	"nextbest/internal/embedded"
 	"nextbest/internal/registry"
 	"nextbest/logging"
 )
@@ -71,7 +72,7 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 	if p.contacts, err = registry.OpenContacts(ctx, js, registry.ContactsOptions{Replicas: e.Replicas, Merge: decisions.MergeHistories, Logger: log}); err != nil {
 		return nil, err
 	}
-	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas, Logger: log}); err != nil {
+	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas, MaxBytes: claimBytes(e), Logger: log}); err != nil {
 		return nil, err
 	}
 	p.pipeline, err = decisions.NewPipeline(decisions.Options{
@@ -79,6 +80,16 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 		Log: &decisionLog{platform: p}, HistoryReady: p.contacts.Ready, ClaimsReady: p.claims.Ready, Logger: log,
 	})
 	return p, err
+}
+
+// claimBytes bounds the idempotency keys to half of the embedded server's
+// memory: many of them must not take the room of the contact history, without
+// which nothing is decided.
+func claimBytes(e engines) int64 {
+	if e.NATS != "" {
+		return 0 // the limits of the server are its owner's
+	}
+	return embedded.DefaultMemory / 2
 }
 
 // Run keeps everything going until ctx ends: the engine's supervisor, the sink,

@@ -121,7 +121,7 @@ func New(o Options) (*Server, error) {
 }
 
 // Handler serves the API.
-func (s *Server) Handler() http.Handler { return s.engine }
+func (s *Server) Handler() http.Handler { return patience(s.engine, bodyWait) }
 
 // Run runs evaluations and verifications until ctx ends, then stops them and
 // waits for them.

@@ -3,7 +3,6 @@ package decisions
 import (
 	"slices"
 	"sort"
-	"strings"
 	"sync"
 	"time"
 
@@ -237,7 +236,7 @@ func get[T any](c *Catalogue, kind nextbest.Kind, ref nextbest.Ref) (T, error) {
 		o = c.objects[objectKey{kind, ref.ID, ref.Version}]
 	}
 	if o == nil || o.record.Deleted {
-		return zero, nextbest.Errorf(nextbest.NotFound, "%s %s does not exist", strings.TrimSuffix(string(kind), "s"), ref)
+		return zero, nextbest.Errorf(nextbest.NotFound, "%s %s does not exist", kind.Singular(), ref)
 	}
 	v, err := o.compiled()
 	if err != nil {

@@ -108,6 +108,7 @@ type LoggedKeys interface {
 // value it is given for a key.
 func LoadClaims(ctx context.Context, log LoggedKeys, now time.Time, load func(ctx context.Context, key string, value []byte, at time.Time) error) error {
 	return log.Keyed(ctx, now.Add(-ClaimKept), func(d *nextbest.Decision) error {
+		d.Context, d.X, d.Scores = nil, nil, nil // it is durable, see shrink
 		value, err := claimEncoding.Marshal(d)
 		if err != nil {
 			return nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", d.ID, err)
@@ -116,13 +117,36 @@ func LoadClaims(ctx context.Context, log LoggedKeys, now time.Time, load func(ct
 	})
 }
 
+// largeClaim is the size of a claim's value above which what only the journal
+// needs is taken out of it once the journal has it: claims are kept in memory.
+const largeClaim = 2 << 10
+
+// shrink takes the context and the features out of the claim of a decision that
+// is durable. Whoever finds such a claim need not record the decision.
+func (p *Pipeline) shrink(ctx context.Context, d *nextbest.Decision) {
+	if len(d.Context)+4*len(d.X) < largeClaim {
+		return
+	}
+	small := *d
+	small.Context, small.X, small.Scores = nil, nil, nil
+	value, err := claimEncoding.Marshal(&small)
+	if err == nil {
+		err = p.o.Claims.Complete(ctx, d.Key, value)
+	}
+	if err != nil {
+		p.o.Logger.Debug("a large claim stays as it is", "decision", d.ID, "error", err)
+	}
+}
+
 // repeat answers a call whose key has the answer first.
 func (p *Pipeline) repeat(ctx context.Context, first *nextbest.Decision, body string) (Answer, error) {
 	if first.Body != body {
 		return Answer{}, nextbest.Errorf(nextbest.Conflict, "Idempotency-Key %q was used for another call, answered by decision %s; use a new key for a new call", first.Key, first.ID)
 	}
-	if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*first}); err != nil {
-		return Answer{}, unavailable("the journal", err)
+	if len(first.Context) > 0 { // else it is durable, see shrink
+		if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*first}); err != nil {
+			return Answer{}, unavailable("the journal", err)
+		}
 	}
 	return answer(first, true, true), nil
 }

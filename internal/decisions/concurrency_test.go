@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -448,5 +449,38 @@ func TestImpressionsWhileTheLogHangs(t *testing.T) {
 	}
 	if len(w.impressions) != 1 {
 		t.Errorf("%d impressions are recorded", len(w.impressions))
+	}
+}
+
+// TestLargeClaims: the claim of a decision with a large context is kept small
+// once the decision is durable, and still gives the first answer.
+func TestLargeClaims(t *testing.T) {
+	w := newWorld(shop(t, "fixed", 0).compile())
+	p := w.pipeline(t)
+	c := call("C-1")
+	c.Key = "large"
+	c.Context["notes"] = strings.Repeat("x", 30_000)
+	w.down = errors.New("away")
+	if _, err := p.Decide(t.Context(), c); err == nil {
+		t.Fatal("decided without a journal")
+	}
+	if n := len(w.claims["large"]); n < 30_000 {
+		t.Errorf("the claim of a decision that is not durable has %d bytes: nobody can finish it", n)
+	}
+	w.down = nil
+	first, err := p.Decide(t.Context(), c)
+	if err != nil || !first.Repeated || len(w.rows) != 1 || len(w.rows[0].Context) < 30_000 {
+		t.Fatalf("%+v, %v, %d rows", first, err, len(w.rows))
+	}
+	c.Key = "large-2"
+	if first, err = p.Decide(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.claims["large-2"]); n > largeClaim {
+		t.Errorf("the claim of a durable decision has %d bytes", n)
+	}
+	again, err := p.Decide(t.Context(), c)
+	if err != nil || !again.Repeated || again.DecisionID != first.DecisionID || again.Propensity != first.Propensity || len(again.Probabilities) != len(first.Probabilities) || len(w.rows) != 2 {
+		t.Errorf("%+v after %+v, %v, %d rows", again, first, err, len(w.rows))
 	}
 }

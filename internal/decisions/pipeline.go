@@ -190,6 +190,9 @@ func (p *Pipeline) Decide(ctx context.Context, call Call) (Answer, error) {
 	if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*d}); err != nil {
 		return Answer{}, unavailable("the journal", err)
 	}
+	if call.Key != "" {
+		p.shrink(ctx, d)
+	}
 	return answer(d, true, false), nil
 }
 

@@ -38,7 +38,7 @@ func (c *Catalogue) Validate(change nextbest.Change) error {
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%s %s", strings.TrimSuffix(string(change.Kind), "s"), change.ID)
+	what := fmt.Sprintf("%s %s", change.Kind.Singular(), change.ID)
 	if !change.Deleted {
 		o := next.objects[objectKey{change.Kind, change.ID, record.Version}]
 		if _, err := o.compiled(); err != nil {

@@ -16,11 +16,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// DefaultMemory is what memory streams and key-value buckets may take, in bytes,
+// when nobody says.
+const DefaultMemory = 512 << 20
+
 // NATSOptions says where the server keeps its streams and how much they may
 // take.
 type NATSOptions struct {
 	Dir         string       // its folder, created with mode 0700
-	MemoryLimit int64        // bytes of memory streams and key-value buckets; 0: 512 MiB
+	MemoryLimit int64        // bytes of memory streams and key-value buckets; 0: DefaultMemory
 	DiskLimit   int64        // bytes of file streams; 0: 32 GiB
 	Logger      *slog.Logger // nil: slog.Default
 }
@@ -47,7 +51,7 @@ func StartNATS(o NATSOptions) (*NATS, error) {
 		return nil, errors.New("the embedded NATS needs a folder")
 	}
 	if o.MemoryLimit == 0 {
-		o.MemoryLimit = 512 << 20
+		o.MemoryLimit = DefaultMemory
 	}
 	if o.DiskLimit == 0 {
 		o.DiskLimit = 32 << 30

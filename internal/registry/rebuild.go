@@ -8,6 +8,9 @@ import (
 	"nextbest"
 )
 
+// mostPause is the longest between two tries to put back what was lost.
+const mostPause = 30 * time.Second
+
 // keeper watches a memory bucket for one replica, brings it back where it is
 // gone, and has it filled again by one replica at a time.
 type keeper struct {
@@ -26,6 +29,7 @@ func (k *keeper) run(ctx context.Context, fill func(ctx context.Context, epoch u
 	defer tick.Stop()
 	var seen uint64 // marker's sequence, and since when it has been the same
 	since := time.Now()
+	pause := k.poll // after a rebuild that failed
 	for {
 		if err := k.bucket.refresh(ctx); err != nil && ctx.Err() == nil {
 			k.log.Warn(k.what+": the bucket cannot be reached", "error", err)
@@ -39,8 +43,11 @@ func (k *keeper) run(ctx context.Context, fill func(ctx context.Context, epoch u
 				k.log.Error(k.what+": what was lost could not be put back; it will be tried again", "error", err)
 				select {
 				case <-ctx.Done():
-				case <-time.After(k.poll):
+				case <-time.After(pause):
 				}
+				pause = min(2*pause, mostPause)
+			} else {
+				pause = k.poll
 			}
 		}
 		select {
