@@ -117,11 +117,16 @@ func migrate(ctx context.Context, conn driver.Conn) error {
 
 const migrationTries = 12
 
+// errCannotRename is an error of ClickHouse that ch-go has no name for:
+// "paths cannot be exchanged" where CREATE OR REPLACE VIEW meets
+// another.
+const errCannotRename = proto.Error(521)
+
 // crossed reports whether an error may come of two replicas that change the
 // schema at once.
 func crossed(err error) bool {
 	switch proto.Error(code(err)) {
-	case proto.ErrCannotAssignAlter, proto.ErrTableAlreadyExists, proto.ErrUnknownTable, proto.ErrTableIsDropped:
+	case proto.ErrCannotAssignAlter, proto.ErrTableAlreadyExists, proto.ErrUnknownTable, proto.ErrTableIsDropped, errCannotRename:
 		return true
 	}
 	return false
