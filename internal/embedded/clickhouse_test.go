@@ -318,3 +318,17 @@ func TestPortTakenWhileDown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestClickHouseStopsAtOnce closes engines that have only just answered, when
+// their prompt may not be there yet.
+func TestClickHouseStopsAtOnce(t *testing.T) {
+	for range 3 {
+		ch, err := start(t.Context(), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ch.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

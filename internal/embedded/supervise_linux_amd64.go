@@ -184,14 +184,16 @@ func (p *process) cause() string {
 	return cause
 }
 
-// stop leaves the engine's prompt and waits; past the limit it kills.
+// stop leaves the engine's prompt and waits; past the limit it kills. It asks
+// again every half second: what is typed before the prompt of an engine that
+// has only just started is thrown away.
 func (p *process) stop(limit time.Duration) error {
-	if limit > 0 {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 		p.terminal.Write([]byte("exit\n")) // fails only when it has ended
 		select {
 		case <-p.done:
 			return nil
-		case <-time.After(limit):
+		case <-time.After(500 * time.Millisecond):
 		}
 	}
 	select {
