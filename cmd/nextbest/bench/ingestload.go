@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -50,15 +49,5 @@ func countingBaseline() (address string, stop func(), err error) {
 		}
 		c.JSON(http.StatusOK, map[string]int{"lines": n})
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	srv := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = srv.Serve(l) // ends with Close
-	}()
-	return l.Addr().String(), func() { srv.Close(); <-done }, nil
+	return listen(e)
 }

@@ -225,11 +225,16 @@ func baseline() (address string, stop func(), err error) {
 		}
 		c.JSON(http.StatusOK, in)
 	})
+	return listen(e)
+}
+
+// listen serves a handler on a free port until stop is called.
+func listen(h http.Handler) (address string, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
 	}
-	srv := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
