@@ -195,7 +195,11 @@ func (r *retailer) fortnight(ctx context.Context) error {
 			return err
 		}
 	}
+	// The two placements have customers of their own: an experiment counts all
+	// that a customer does, so what one placement brings would show in the other.
 	main, app := r.traffic(placement, 3), r.traffic(placementApp, 4)
+	border := len(r.world) * 4 / 5
+	main.world, app.world = r.world[:border], r.world[border:]
 	g, gctx := errgroup.WithContext(ctx)
 	var tallies [2]tally
 	g.Go(func() (err error) {

@@ -104,7 +104,7 @@ var actions = []action{
 		eligibility: "context.taste == 'women'"},
 	{id: "bundle-offer", channel: "web", goal: "cross_sell", buy: func(c *customer) float64 { return 0.006*c.basket - 0.1 }, click: 0.06, optOut: 0.001,
 		eligibility: "context.basket >= 45.0"},
-	{id: "flash-sale", channel: "push", goal: "cross_sell", buy: func(*customer) float64 { return 0.3 }, click: 0.30, optOut: 0.09, eligibility: "context.visits >= 1.0",
+	{id: "flash-sale", channel: "push", goal: "cross_sell", buy: func(*customer) float64 { return 0 }, click: 0.30, optOut: 0.08, eligibility: "context.visits >= 1.0",
 		caps: []map[string]any{{"scope": "channel", "max": 2, "per": "3s"}}},
 	{id: "restock-alert", channel: "push", goal: "service", buy: func(c *customer) float64 { return 0.05 * math.Min(c.visits, 10) }, click: 0.10, optOut: 0.012,
 		eligibility: "context.visits >= 6.0"},
