@@ -12,6 +12,7 @@ import (
 //
 //	magic "nbmodel\n", version uint16 = 1, kind uint16 = 1 (one ridge regression per action),
 //	width uint32, actions uint32, ridge float64,
+//	version 2 alone, where rows fade: half-life and the time of the weights int64, microseconds (since the Unix epoch),
 //	per action, sorted by id: length uint16, id, n, Σr², b[width], Σxxᵀ (packed lower triangle, row after row) as float64,
 //	CRC-64/ECMA of all that uint64
 //
@@ -19,8 +20,10 @@ import (
 const (
 	modelMagic     = "nbmodel\n"
 	modelVersion   = 1
+	fadingVersion  = 2
 	kindRidge      = 1
 	modelHeader    = len(modelMagic) + 2 + 2 + 4 + 4 + 8
+	fadingHeader   = 8 + 8
 	modelChecksum  = 8
 	maxWidth       = 4096
 	maxActionBytes = 255
@@ -30,17 +33,24 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 
 // MarshalBinary encodes the model; the error is always nil.
 func (m *Model) MarshalBinary() ([]byte, error) {
-	size := modelHeader + modelChecksum
+	version, size := modelVersion, modelHeader+modelChecksum
+	if m.halfLife != 0 {
+		version, size = fadingVersion, size+fadingHeader
+	}
 	for _, a := range m.arms {
 		size += 2 + len(a.action) + 8*(2+m.width+triangle(m.width))
 	}
 	b := make([]byte, 0, size)
 	b = append(b, modelMagic...)
-	b = binary.LittleEndian.AppendUint16(b, modelVersion)
+	b = binary.LittleEndian.AppendUint16(b, uint16(version))
 	b = binary.LittleEndian.AppendUint16(b, kindRidge)
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.width))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.arms)))
 	b = appendFloats(b, m.ridge)
+	if m.halfLife != 0 {
+		b = binary.LittleEndian.AppendUint64(b, uint64(m.halfLife))
+		b = binary.LittleEndian.AppendUint64(b, uint64(m.at))
+	}
 	for _, a := range m.arms {
 		b = binary.LittleEndian.AppendUint16(b, uint16(len(a.action)))
 		b = append(b, a.action...)
@@ -74,12 +84,22 @@ func UnmarshalModel(b []byte) (*Model, error) {
 	}
 	r := body[len(modelMagic):]
 	version, kind := binary.LittleEndian.Uint16(r), binary.LittleEndian.Uint16(r[2:])
-	if version != modelVersion || kind != kindRidge {
-		return refuse("version %d, kind %d is unknown to this program, which reads version %d, kind %d; a newer program may have written it", version, kind, modelVersion, kindRidge)
+	if version != modelVersion && version != fadingVersion || kind != kindRidge {
+		return refuse("version %d, kind %d is unknown to this program, which reads versions %d and %d, kind %d; a newer program may have written it", version, kind, modelVersion, fadingVersion, kindRidge)
 	}
 	width, arms := int(binary.LittleEndian.Uint32(r[4:])), int(binary.LittleEndian.Uint32(r[8:]))
 	m := &Model{width: width, ridge: math.Float64frombits(binary.LittleEndian.Uint64(r[12:]))}
 	r = r[20:]
+	if version == fadingVersion {
+		if len(r) < fadingHeader {
+			return refuse("it ends within its head")
+		}
+		m.halfLife, m.at = int64(binary.LittleEndian.Uint64(r)), int64(binary.LittleEndian.Uint64(r[8:]))
+		if m.halfLife < shortestMemory.Std().Microseconds() || m.halfLife > longestMemory.Std().Microseconds() {
+			return refuse("a half-life of %d µs; it must lie between %s and %s", m.halfLife, shortestMemory, longestMemory)
+		}
+		r = r[fadingHeader:]
+	}
 	if width < 1 || width > maxWidth {
 		return refuse("%d features; it must be between 1 and %d", width, maxWidth)
 	}
@@ -114,17 +134,8 @@ func UnmarshalModel(b []byte) (*Model, error) {
 	if len(r) != 0 {
 		return refuse("%d bytes follow the last action", len(r))
 	}
-	var lengths, rows float64
-	for _, a := range m.arms {
-		lengths += squaredLengths(a.gram, width)
-		rows += a.n
-	}
-	m.precision = precision(m.ridge, lengths, rows)
-	for _, a := range m.arms {
-		var ok bool
-		if a.factor, ok = factorise(a.gram, a.b, m.precision); !ok {
-			return refuse("action %q: its matrix is not positive definite", a.action)
-		}
+	if action, ok := m.derive(); !ok {
+		return refuse("action %q: its matrix is not positive definite", action)
 	}
 	return m, nil
 }

@@ -8,6 +8,9 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
+
+	"nextbest"
 )
 
 func TestModelSurvivesItsBytes(t *testing.T) {
@@ -61,7 +64,7 @@ func TestUnmarshalModelRefuses(t *testing.T) {
 		{"something else", []byte(strings.Repeat("x", 100)), "not a model"},
 		{"cut", good[:len(good)-1], "checksum"},
 		{"one bit", func() []byte { b := append([]byte(nil), good...); b[60] ^= 1; return b }(), "checksum"},
-		{"version", edit(func(b []byte) []byte { b[8] = 2; return b }), "version 2"},
+		{"version", edit(func(b []byte) []byte { b[8] = 3; return b }), "version 3"},
 		{"kind", edit(func(b []byte) []byte { b[10] = 9; return b }), "kind 9"},
 		{"width 0", edit(func(b []byte) []byte { binary.LittleEndian.PutUint32(b[12:], 0); return b }), "0 features"},
 		{"huge width", edit(func(b []byte) []byte { binary.LittleEndian.PutUint32(b[12:], 1<<31); return b }), "features"},
@@ -89,7 +92,7 @@ func FuzzUnmarshalModel(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, m := range []*Model{trained(f, spec, 1, 1, 3, 1), trained(f, spec, 3, 4, 9, 2), {width: 2, ridge: 0.25}} {
+	for _, m := range []*Model{trained(f, spec, 1, 1, 3, 1), trained(f, spec, 3, 4, 9, 2), {width: 2, ridge: 0.25}, {width: 2, ridge: 0.25, halfLife: 1e6, at: -5}} {
 		b, _ := m.MarshalBinary()
 		f.Add(b)
 	}
@@ -107,6 +110,9 @@ func FuzzUnmarshalModel(f *testing.F) {
 		}
 		spec := spec
 		spec.Params = map[string]float64{"ridge": m.ridge}
+		if m.halfLife != 0 {
+			spec.Forgetting = &Forgetting{HalfLife: nextbest.Duration(time.Duration(m.halfLife) * time.Microsecond)}
+		}
 		policy, err := New(spec, m)
 		if err != nil {
 			t.Fatal(err)

@@ -21,6 +21,7 @@ type Learner struct {
 	arms  map[string]*statistics
 	x     []float64 // scratch: the row in float64, padded
 	live  *liveModel
+	fading
 }
 
 // NewLearner returns a learner for a policy that learns, on rows of width
@@ -36,7 +37,8 @@ func NewLearner(spec Spec, width int) (*Learner, error) {
 	if width < 1 || width > maxWidth {
 		return nil, nextbest.Errorf(nextbest.Invalid, "a learner needs between 1 and %d features, not %d", maxWidth, width)
 	}
-	return &Learner{spec: spec, width: width, arms: map[string]*statistics{}, x: make([]float64, padded(width))}, nil
+	return &Learner{spec: spec, width: width, arms: map[string]*statistics{}, x: make([]float64, padded(width)),
+		fading: fading{halfLife: spec.HalfLife().Microseconds()}}, nil
 }
 
 // ResumeLearner returns a learner that goes on from a model's statistics.
@@ -45,8 +47,12 @@ func ResumeLearner(spec Spec, m *Model) (*Learner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.ridge != l.spec.param("ridge") {
-		return nil, nextbest.Errorf(nextbest.Invalid, "the model was learned with ridge %g and the policy asks for %g: it cannot be resumed", m.ridge, l.spec.param("ridge"))
+	if err := l.spec.accepts(m); err != nil {
+		return nil, err
+	}
+	if l.halfLife != 0 {
+		l.resumeFading(m)
+		return l, nil
 	}
 	for _, a := range m.arms {
 		l.arms[a.action] = &statistics{n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram), snapshot: a, precision: m.precision}
@@ -55,27 +61,43 @@ func ResumeLearner(spec Spec, m *Model) (*Learner, error) {
 }
 
 // Learn adds one row: the context x in which action was taken and the reward
-// that followed. A row that is refused (a number that is not finite, a reward
-// beyond 1e100) changes nothing. Rows of another width panic.
+// that followed. Where rows fade, it is one of the moment to which the learner
+// has aged (see LearnAt). A row that is refused (a number that is not finite, a
+// reward beyond 1e100) changes nothing. Rows of another width panic.
 func (l *Learner) Learn(action string, x []float32, reward float64) error {
-	if err := l.load(action, x, reward); err != nil {
-		return err
+	return l.LearnAt(action, x, reward, l.moment())
+}
+
+// add adds the loaded row.
+func (l *Learner) add(action string, reward, weight float64) {
+	a := l.arm(action)
+	a.add(l.x[:l.width], reward, weight)
+	switch {
+	case l.live == nil:
+	case l.halfLife != 0:
+		l.live.rebuild(l)
+	default:
+		l.live.add(l, action, a, reward)
 	}
+}
+
+// arm returns the statistics of an action, new ones where it has none.
+func (l *Learner) arm(action string) *statistics {
 	a := l.arms[action]
 	if a == nil {
 		a = newStatistics(l.width)
 		l.arms[action] = a
 	}
-	a.add(l.x[:l.width], reward, 1)
-	if l.live != nil {
-		l.live.add(l, action, a, reward)
-	}
-	return nil
+	return a
 }
 
 // Unlearn takes a row out that Learn has put in. A row of an action that has
-// none left is refused.
+// none left is refused, and so is every row where rows fade: what has faded
+// cannot be subtracted without losing digits.
 func (l *Learner) Unlearn(action string, x []float32, reward float64) error {
+	if l.halfLife != 0 {
+		return nextbest.Errorf(nextbest.Invalid, "cannot unlearn a row of %q: the policy forgets by a half-life; learn from the beginning instead", action)
+	}
 	if err := l.load(action, x, reward); err != nil {
 		return err
 	}
@@ -115,18 +137,18 @@ func (l *Learner) load(action string, x []float32, reward float64) error {
 }
 
 // Merge adds another learner's rows to this one's. Both must have the same
-// width and ridge.
+// width, ridge and half-life.
 func (l *Learner) Merge(other *Learner) error {
-	if other.width != l.width || other.spec.param("ridge") != l.spec.param("ridge") {
-		return nextbest.Errorf(nextbest.Invalid, "learners of width %d and %d, ridge %g and %g cannot be merged", l.width, other.width, l.spec.param("ridge"), other.spec.param("ridge"))
+	if other.width != l.width || other.spec.param("ridge") != l.spec.param("ridge") || other.halfLife != l.halfLife {
+		return nextbest.Errorf(nextbest.Invalid, "learners of width %d and %d, ridge %g and %g, half-life %s and %s cannot be merged", l.width, other.width,
+			l.spec.param("ridge"), other.spec.param("ridge"), l.spec.HalfLife(), other.spec.HalfLife())
 	}
-	for action, from := range other.arms {
-		to := l.arms[action]
-		if to == nil {
-			to = newStatistics(l.width)
-			l.arms[action] = to
+	if l.halfLife != 0 {
+		l.mergeFading(other)
+	} else {
+		for action, from := range other.arms {
+			l.arm(action).merge(from)
 		}
-		to.merge(from)
 	}
 	if l.live != nil {
 		l.live.rebuild(l)
@@ -139,6 +161,9 @@ func (l *Learner) Merge(other *Learner) error {
 // where the sums have overflowed, which rows that Learn accepts cannot bring
 // about within 1e100 rows.
 func (l *Learner) Model() *Model {
+	if l.halfLife != 0 {
+		return l.faded()
+	}
 	m := &Model{width: l.width, ridge: l.spec.param("ridge"), precision: l.precision()}
 	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
 		a := l.arms[action]
@@ -171,7 +196,7 @@ func (l *Learner) precision() float64 {
 
 // statistics are the sums over one action's rows.
 type statistics struct {
-	n         float64   // rows
+	n         float64   // rows, or Σ of their weights
 	squares   float64   // Σ r²
 	b         []float64 // Σ r x
 	gram      []float64 // Σ x xᵀ, packed lower triangle
@@ -192,7 +217,7 @@ func (s *statistics) factorise(action string, lambda float64) factor {
 	return f
 }
 
-// add adds a row with weight 1 or −1.
+// add adds a row with a weight, −1 to take one out.
 func (s *statistics) add(x []float64, reward, weight float64) {
 	s.snapshot = nil
 	s.n += weight

@@ -3,6 +3,9 @@ package bandit
 import (
 	"math"
 	"slices"
+	"time"
+
+	"nextbest"
 )
 
 // priorNoise is the residual noise before anything was learned. All actions
@@ -30,6 +33,8 @@ type Model struct {
 	width     int
 	ridge     float64
 	precision float64 // λ
+	halfLife  int64   // of a row's weight, microseconds; 0: rows do not fade
+	at        int64   // when the rows were weighed, Unix microseconds; 0 where they do not fade
 	arms      []*armModel
 }
 
@@ -40,6 +45,35 @@ type armModel struct {
 	b       []float64
 	gram    []float64
 	factor  factor // of gram + λ·I
+}
+
+// derive computes from the sums what decisions use: the precision and every
+// factor. It names the action whose matrix is not positive definite.
+func (m *Model) derive() (action string, ok bool) {
+	var lengths, rows float64
+	for _, a := range m.arms {
+		lengths += squaredLengths(a.gram, m.width)
+		rows += a.n
+	}
+	m.precision = precision(m.ridge, lengths, rows)
+	for _, a := range m.arms {
+		if a.factor, ok = factorise(a.gram, a.b, m.precision); !ok {
+			return a.action, false
+		}
+	}
+	return "", true
+}
+
+// accepts says why a model was not learned as the policy asks, if so.
+func (s Spec) accepts(m *Model) error {
+	switch {
+	case m.ridge != s.param("ridge"):
+		return nextbest.Errorf(nextbest.Invalid, "the model was learned with ridge %g and the policy asks for %g: train a model under this policy version", m.ridge, s.param("ridge"))
+	case m.halfLife != s.HalfLife().Microseconds():
+		return nextbest.Errorf(nextbest.Invalid, "the model was learned with a half-life of %s and the policy asks for %s (0s: none): train a model under this policy version",
+			time.Duration(m.halfLife)*time.Microsecond, s.HalfLife())
+	}
+	return nil
 }
 
 // squaredLengths returns Σ‖x‖², the trace of a packed Σ x xᵀ.
@@ -86,7 +120,8 @@ func (m *Model) Actions() []string {
 	return ids
 }
 
-// Rows returns the number of rows learned, over all actions.
+// Rows returns the number of rows learned, over all actions; where rows fade,
+// the sum of their weights.
 func (m *Model) Rows() float64 {
 	var n float64
 	for _, a := range m.arms {
@@ -107,7 +142,7 @@ func (m *Model) Noise() float64 {
 
 // Statistics are the sufficient statistics of one action.
 type Statistics struct {
-	N       float64     // rows
+	N       float64     // rows, or Σ of their weights
 	Squares float64     // Σ r²
 	B       []float64   // Σ r x
 	A       [][]float64 // λI + Σ x xᵀ, see Model.Precision

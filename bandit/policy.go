@@ -96,8 +96,10 @@ func New(spec Spec, m *Model) (Policy, error) {
 	if !known.learns && m != nil {
 		return nil, nextbest.Errorf(nextbest.Invalid, "policy %s has no parameters to learn: it takes no model", spec.Algorithm)
 	}
-	if m != nil && m.ridge != spec.param("ridge") {
-		return nil, nextbest.Errorf(nextbest.Invalid, "the model was learned with ridge %g and the policy asks for %g: train a model under this policy version", m.ridge, spec.param("ridge"))
+	if m != nil {
+		if err := spec.accepts(m); err != nil {
+			return nil, err
+		}
 	}
 	return known.build(spec, m)
 }

@@ -23,6 +23,8 @@ type Spec struct {
 	Weights map[string]float64 `json:"weights,omitempty"`
 	// Rules are tried in order, for the algorithm rules.
 	Rules []Rule `json:"rules,omitempty"`
+	// Forgetting lets old decisions go; nil: all count alike for ever.
+	Forgetting *Forgetting `json:"forgetting,omitempty"`
 }
 
 // Rule selects an action where a CEL condition holds.
@@ -77,8 +79,10 @@ func ParseSpec(document []byte) (Spec, error) {
 			for i, raw := range decodeArray(m.raw, m.name, &problems) {
 				s.Rules = append(s.Rules, decodeRule(raw, "rules["+strconv.Itoa(i)+"]", &problems))
 			}
+		case "forgetting":
+			s.Forgetting = decodeForgetting(m.raw, &problems)
 		default:
-			problems.Add(m.name, "unknown field; a policy has algorithm, params, features, weights and rules")
+			problems.Add(m.name, "unknown field; a policy has algorithm, params, features, weights, rules and forgetting")
 		}
 	}
 	if err := problems.Err("policy"); err != nil {
@@ -144,6 +148,7 @@ func (s Spec) complete() (Spec, error) {
 	}
 	s.checkWeights(&problems)
 	s.checkRules(&problems)
+	s.checkForgetting(&problems)
 	if err := problems.Err("policy"); err != nil {
 		return Spec{}, err
 	}

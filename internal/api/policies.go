@@ -15,11 +15,18 @@ import (
 
 // Policy is the document of a policy version.
 type Policy struct {
-	Algorithm string             `json:"algorithm" enum:"uniform,fixed,rules,epsilon_greedy,linucb,linear_thompson"`
-	Params    map[string]float64 `json:"params,omitempty" doc:"the algorithm's parameters; absent ones take their defaults"`
-	Features  string             `json:"features,omitempty" doc:"id@version of the feature schema"`
-	Weights   map[string]float64 `json:"weights,omitempty" doc:"fixed: weight of each action"`
-	Rules     []PolicyRule       `json:"rules,omitempty" doc:"rules: the first that holds and whose action is eligible wins"`
+	Algorithm  string             `json:"algorithm" enum:"uniform,fixed,rules,epsilon_greedy,linucb,linear_thompson"`
+	Params     map[string]float64 `json:"params,omitempty" doc:"the algorithm's parameters; absent ones take their defaults"`
+	Features   string             `json:"features,omitempty" doc:"id@version of the feature schema"`
+	Weights    map[string]float64 `json:"weights,omitempty" doc:"fixed: weight of each action"`
+	Rules      []PolicyRule       `json:"rules,omitempty" doc:"rules: the first that holds and whose action is eligible wins"`
+	Forgetting *PolicyForgetting  `json:"forgetting,omitempty" doc:"policies that learn: half_life or window; absent: every decision counts alike for ever"`
+}
+
+// PolicyForgetting is how a policy that learns lets go of old decisions.
+type PolicyForgetting struct {
+	HalfLife string `json:"half_life,omitempty" example:"30d" doc:"a decision's weight halves each time this passes"`
+	Window   string `json:"window,omitempty" example:"90d" doc:"only decisions of the last so long, in steps of 1/64 of it"`
 }
 
 // PolicyRule is one rule of a rules policy.

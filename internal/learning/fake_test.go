@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"sync"
@@ -105,6 +106,7 @@ func (l *fakeLog) Rows(_ context.Context, q nextbest.Query, each func(*nextbest.
 			b.Offsets = append(b.Offsets, len(b.Eligible))
 			b.Probabilities = append(b.Probabilities, r.d.Probabilities...)
 			b.Chosen = append(b.Chosen, slices.Index(r.d.Eligible, r.d.Action))
+			b.Time = append(b.Time, r.d.Time.UnixMicro())
 			b.Decision, b.Customer, b.Policies = append(b.Decision, r.d.ID), append(b.Customer, r.d.Customer), append(b.Policies, r.d.Policy)
 			b.Reward, b.Matched = append(b.Reward, r.reward), append(b.Matched, r.matched)
 			b.X, b.Width = append(b.X, r.d.X...), len(r.d.X)
@@ -279,14 +281,19 @@ func (r *fakeRegistry) current() uint64 {
 }
 
 // newPlatform returns a registry with one placement that learns online.
-func newPlatform() *fakeRegistry {
+func newPlatform() *fakeRegistry { return newPlatformOf(policies["all"]) }
+
+func newPlatformOf(policy string) *fakeRegistry {
 	r := &fakeRegistry{}
 	r.define(nextbest.KindFeatures, "f", `{"features":[{"name":"age","type":"numeric","mean":40,"sd":10},{"name":"web","type":"boolean"}]}`)
-	r.define(nextbest.KindPolicy, "lints", `{"algorithm":"linear_thompson","features":"f@1"}`)
+	r.define(nextbest.KindPolicy, "lints", policy)
 	r.define(nextbest.KindPolicy, "even", `{"algorithm":"uniform"}`)
 	r.define(nextbest.KindObjective, "value", `{"terms":[{"reward":"purchase","weight":1},{"reward":"opt_out","weight":-5}],"window":"60s","default":0.25}`)
 	r.define(nextbest.KindPlacement, "mail", `{"channels":["email"],"objective":"value@1","actions":["a","b"],"policy":"lints@1","learning":"online"}`)
 	return r
 }
+
+// newRand returns the random source of a test.
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }
 
 var epoch = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)

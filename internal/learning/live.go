@@ -25,9 +25,18 @@ type liveModel struct {
 	student   *student
 	objective nextbest.Objective
 	from, to  time.Time // of the decisions learned from the placement
+	since     time.Time // where the policy's sliding window began
 	matureAt  time.Time // W
 	upto      uint64    // P
 	dirty     bool      // learned something that no published model has
+	weighed   time.Time // W of the last published model
+}
+
+// aged reports whether the rows have faded so much since the last published
+// model, by a tenth of a half-life, that another is due though nothing is new.
+func (l *liveModel) aged() bool {
+	h := l.student.job.Spec.HalfLife()
+	return h > 0 && l.matureAt.Sub(l.weighed) >= h/10
 }
 
 // Status says how one online policy version is doing.
@@ -182,7 +191,9 @@ func (t *Trainer) update(ctx context.Context, g target) error {
 	status := t.status[g.policy]
 	status.MatureAt, status.Upto, status.Rows, status.Unusable = live.matureAt, live.upto, live.student.rows, live.student.unusable
 	t.status[g.policy] = status
-	if !live.dirty || live.student.rows == 0 {
+	// A sliding window that has left nothing is something to publish: what is
+	// current remembers what it should not.
+	if emptied := hasCurrent && !live.since.IsZero(); !live.dirty || live.student.rows == 0 && !emptied {
 		return nil
 	}
 	return t.publishLive(ctx, live, current, hasCurrent)
@@ -196,6 +207,9 @@ func (t *Trainer) advance(ctx context.Context, g target, live *liveModel, p uint
 	}
 	if w.Before(live.matureAt) {
 		w = live.matureAt // the clock was set back
+	}
+	if live.student.job.Spec.Since(w).After(live.since) {
+		return t.fromZero(ctx, g, p, w) // rows fall out of the sliding window
 	}
 	if p > live.upto {
 		touched := true
@@ -219,7 +233,8 @@ func (t *Trainer) advance(ctx context.Context, g target, live *liveModel, p uint
 	}
 	live.upto, live.matureAt = p, w
 	t.warnUnusable(g.policy, live.student.unusable-unusable, live.student.why)
-	live.dirty = live.dirty || live.student.rows != before
+	live.student.learner.Age(w)
+	live.dirty = live.dirty || live.student.rows != before || live.aged()
 	return nil
 }
 
@@ -240,6 +255,9 @@ func (t *Trainer) fromZero(ctx context.Context, g target, p uint64, w time.Time)
 		}
 	}
 	m.Trained.To, m.Trained.MatureAt, m.Trained.Upto = matureBefore(w, objective.Window), w, p
+	if m.Trained.From, err = t.since(m); err != nil {
+		return err
+	}
 	job, err := t.job(m)
 	if err != nil {
 		return err
@@ -248,18 +266,16 @@ func (t *Trainer) fromZero(ctx context.Context, g target, p uint64, w time.Time)
 	if err != nil {
 		return err
 	}
-	for i, q := range job.Queries {
-		if i == len(lineage) && !q.From.Before(q.To) {
-			continue // nothing has matured since the base
-		}
+	for _, q := range job.Queries {
 		if err := s.read(ctx, t.opts.Log, q); err != nil {
 			return err
 		}
 	}
+	s.learner.Age(w)
 	t.warnUnusable(g.policy, s.unusable, s.why)
 	t.live[g.policy] = &liveModel{
 		target: g, student: s, objective: objective, matureAt: w, upto: p,
-		from: m.Trained.From, to: latest(m.Trained.From, m.Trained.To), dirty: true,
+		from: m.Trained.From, to: latest(m.Trained.From, m.Trained.To), since: job.Spec.Since(w), dirty: true,
 	}
 	status := t.status[g.policy]
 	status.Rebuilds++
@@ -343,7 +359,7 @@ func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current next
 
 // published notes that a model with everything that live knows is current.
 func (t *Trainer) published(live *liveModel, model uint64) {
-	live.dirty = false
+	live.dirty, live.weighed = false, live.matureAt
 	status := t.status[live.target.policy]
 	status.Model = model
 	t.status[live.target.policy] = status

@@ -101,54 +101,73 @@ func history(rng *rand.Rand, log *fakeLog, c *clock, steps int, lateness float64
 
 // TestLiveEqualsRebuild is the promise of the package: whatever the order in
 // which events arrive, after every pass the live model has the parameters that
-// learning from zero, as of its own W and P, gives. The log forgets nothing, so
-// models of the past are reproduced at the end as well.
+// learning from zero, as of its own W and P, gives, and those of the sums over
+// its rows taken one by one. The log forgets nothing, so models of the past are
+// reproduced at the end as well.
 func TestLiveEqualsRebuild(t *testing.T) {
-	for name, lateness := range map[string]float64{"on time": 0, "sometimes late": 0.1, "often late": 0.9} {
-		for _, touched := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, touched=%v", name, touched), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(1, uint64(lateness*10)))
-				r, log, c := newPlatform(), &fakeLog{}, &clock{}
-				var reader Log = log
-				if touched {
-					reader = touchedLog{log}
-				}
-				tr := newTrainer(t, r, reader, log, c)
-				passes := 0
-				history(rng, log, c, 60, lateness, func(step int) {
-					if rng.IntN(3) == 0 {
-						return
-					}
-					passes++
-					if err := tr.Pass(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+	for memory, policy := range policies {
+		for name, lateness := range map[string]float64{"on time": 0, "sometimes late": 0.1, "often late": 0.9} {
+			for _, touched := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, %s, touched=%v", memory, name, touched), func(t *testing.T) {
+					liveEqualsRebuild(t, memory, policy, lateness, touched)
 				})
-				models := uint64(len(r.history(nextbest.KindModel, "lints.1")))
-				if models < 10 || r.current() != models {
-					t.Fatalf("%d models, current is %d", models, r.current())
-				}
-				for n := uint64(1); n <= models; n++ {
-					m, live := r.parameters(n)
-					again, err := tr.Reproduce(t.Context(), nextbest.Ref{ID: "lints", Version: 1}, n)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if again.Rows != m.Trained.Rows || live.Rows() != float64(m.Trained.Rows) {
-						t.Fatalf("model %d: %v rows, rebuilt from %d, recorded %d", n, live.Rows(), again.Rows, m.Trained.Rows)
-					}
-					assertSame(t, live, again.Model)
-				}
-				s := tr.Status()[0]
-				t.Logf("%d passes, %d models, %d rebuilds, %d rows", passes, models, s.Rebuilds, s.Rows)
-				switch {
-				case touched && lateness == 0 && s.Rebuilds != 1:
-					t.Errorf("%d rebuilds though nothing was late", s.Rebuilds)
-				case touched && lateness == 0.9 && (s.Rebuilds < 5 || s.Rebuilds > int64(passes)):
-					t.Errorf("%d rebuilds in %d passes though much was late", s.Rebuilds, passes)
-				}
-			})
+			}
 		}
+	}
+}
+
+// policies are the ways to remember, in a history of ten minutes.
+var policies = map[string]string{
+	"all":       `{"algorithm":"linear_thompson","features":"f@1"}`,
+	"half-life": `{"algorithm":"linear_thompson","features":"f@1","forgetting":{"half_life":"100s"}}`,
+	"window":    `{"algorithm":"linear_thompson","features":"f@1","forgetting":{"window":"256s"}}`,
+}
+
+func liveEqualsRebuild(t *testing.T, memory, policy string, lateness float64, touched bool) {
+	rng := rand.New(rand.NewPCG(1, uint64(lateness*10)))
+	r, log, c := newPlatformOf(policy), &fakeLog{}, &clock{}
+	var reader Log = log
+	if touched {
+		reader = touchedLog{log}
+	}
+	tr := newTrainer(t, r, reader, log, c)
+	passes := 0
+	history(rng, log, c, 60, lateness, func(step int) {
+		if rng.IntN(3) == 0 {
+			return
+		}
+		passes++
+		if err := tr.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	models := uint64(len(r.history(nextbest.KindModel, "lints.1")))
+	if models < 10 || r.current() != models {
+		t.Fatalf("%d models, current is %d", models, r.current())
+	}
+	for n := uint64(1); n <= models; n++ {
+		m, live := r.parameters(n)
+		again, err := tr.Reproduce(t.Context(), lints, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Rows != m.Trained.Rows || memory != "half-life" && live.Rows() != float64(m.Trained.Rows) {
+			t.Fatalf("model %d: %v rows, rebuilt from %d, recorded %d", n, live.Rows(), again.Rows, m.Trained.Rows)
+		}
+		assertSame(t, live, again.Model)
+		assertFit(t, live, batchFit(t, r, log.rows, m))
+	}
+	s := tr.Status()[0]
+	t.Logf("%d passes, %d models, %d rebuilds, %d rows", passes, models, s.Rebuilds, s.Rows)
+	switch {
+	case memory == "window" && s.Rebuilds < 5: // its beginning moves every 4 s
+		t.Errorf("%d rebuilds in %d passes though the window slides", s.Rebuilds, passes)
+	case memory == "window" && s.Rows > 300:
+		t.Errorf("%d rows are learned; some 6 every 10 s matured in the window", s.Rows)
+	case memory != "window" && touched && lateness == 0 && s.Rebuilds != 1:
+		t.Errorf("%d rebuilds though nothing was late", s.Rebuilds)
+	case touched && lateness == 0.9 && (s.Rebuilds < 5 || s.Rebuilds > int64(passes)):
+		t.Errorf("%d rebuilds in %d passes though much was late", s.Rebuilds, passes)
 	}
 }
 

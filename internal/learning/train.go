@@ -91,6 +91,7 @@ func (s *student) read(ctx context.Context, log Log, q nextbest.Query) error {
 	}
 	q.SkipSetAside = true
 	q.Contexts = s.job.Schema != nil
+	s.learner.Age(q.MatureAt)
 	return log.Rows(ctx, q, func(b *nextbest.Batch) error {
 		for i := range b.N() {
 			if err := s.row(b, i); err != nil {
@@ -113,7 +114,7 @@ func (s *student) row(b *nextbest.Batch, i int) error {
 	}
 	x, err := s.features(b, i)
 	if err == nil {
-		err = s.learner.Learn(b.Actions[eligible[b.Chosen[i]]], x, reward)
+		err = s.learner.LearnAt(b.Actions[eligible[b.Chosen[i]]], x, reward, time.UnixMicro(b.Time[i]))
 	}
 	if err == nil {
 		s.rows++

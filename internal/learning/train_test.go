@@ -322,6 +322,7 @@ func BenchmarkTrain(b *testing.B) {
 		batch.Offsets = append(batch.Offsets, len(batch.Eligible))
 		batch.Probabilities = append(batch.Probabilities, make([]float64, 20)...)
 		batch.Decision, batch.Policies = append(batch.Decision, d.ID), append(batch.Policies, "lints@1")
+		batch.Time = append(batch.Time, d.Time.UnixMicro())
 		batch.Chosen, batch.Reward = append(batch.Chosen, i%20), append(batch.Reward, rng.Float64())
 		context := map[string]any{}
 		for j := range 31 {

@@ -110,6 +110,9 @@ func (t *Trainer) Train(ctx context.Context, r Request) (nextbest.Record, error)
 	if closed := matureBefore(m.Trained.MatureAt, objective.Window); m.Trained.To.IsZero() || m.Trained.To.After(closed) {
 		m.Trained.To = closed
 	}
+	if m.Trained.From, err = t.since(m); err != nil {
+		return nextbest.Record{}, err
+	}
 	job, err := t.job(m)
 	if err != nil {
 		return nextbest.Record{}, err
@@ -165,7 +168,16 @@ func (t *Trainer) Reproduce(ctx context.Context, policy nextbest.Ref, number uin
 	return Train(ctx, t.opts.Log, job)
 }
 
-// job returns what a model depends on: its base's rows, then its own.
+// since returns the time of the first decision that a model learns from of its
+// own range: where its policy has a sliding window, not before that.
+func (t *Trainer) since(m Model) (time.Time, error) {
+	spec, _, err := t.policy(m.Policy)
+	return latest(m.Trained.From, spec.Since(m.Trained.MatureAt)), err
+}
+
+// job returns what a model depends on: its base's rows, then its own. A sliding
+// window ends at the model's W for all of them; a range that it leaves nothing
+// of has no query.
 func (t *Trainer) job(m Model) (Job, error) {
 	spec, schema, err := t.policy(m.Policy)
 	if err != nil {
@@ -184,13 +196,18 @@ func (t *Trainer) job(m Model) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
+	since := spec.Since(m.Trained.MatureAt)
 	for _, m := range append(models, m) {
 		objective, err := t.objective(m.Objective)
 		if err != nil {
 			return Job{}, err
 		}
+		from := latest(m.Trained.From, since)
+		if !m.Trained.To.IsZero() && !from.Before(m.Trained.To) {
+			continue
+		}
 		job.Queries = append(job.Queries, nextbest.Query{
-			Placement: m.Placement, From: m.Trained.From, To: m.Trained.To,
+			Placement: m.Placement, From: from, To: m.Trained.To,
 			MatureAt: m.Trained.MatureAt, Upto: m.Trained.Upto, Objective: objective, Split: m.Trained.Split,
 		})
 	}
