@@ -57,6 +57,22 @@ type Row struct {
 	Q       float64 // q(x, a) of the logged action
 	QPolicy float64 // q_π(x)
 	Matched bool    // a reward that counts followed
+
+	// What some estimators need beyond that; see Catalogue.
+	Propensity float64 // μ of the logged action
+	Cluster    float64 // w(x, e), see ClusterWeights; e is the action's embedding or cluster
+	Mixture    float64 // π/Σ_k s_k μ_k, see BalancedWeights
+	Stability  float64 // h of an adaptive log, see StabilityWeight
+	Slots      []Slot  // a list's slots, the first first
+}
+
+// Slot is one position of a logged list.
+type Slot struct {
+	Weight   float64 // π/μ of the slot's action given those above it
+	Marginal float64 // π/μ of the action's marginal probabilities at this slot
+	Reward   float64
+	Q        float64 // Q_l(x, a_1..a_l): the rewards from this slot on, predicted
+	QPolicy  float64 // Σ_a π(a|x, a_1..a_l−1) Q_l(x, a_1..a)
 }
 
 // Customer is the sum of one customer's rows: what every accumulator takes.

@@ -21,3 +21,8 @@ func (t *DMTotal) Merge(o *DMTotal) { t.ratio.Merge(&o.ratio) }
 
 // Estimate returns M[q_π].
 func (t *DMTotal) Estimate() (Estimate, error) { return t.ratio.Estimate() }
+
+// NewDM accumulates DM from rows.
+func NewDM() *Total {
+	return &Total{kind: "dm", needs: needModel, term: func(r *Row) (x, d float64) { return r.QPolicy, 1 }}
+}

@@ -31,3 +31,10 @@ func (t *DRTotal) Merge(o *DRTotal) { t.ratio.Merge(&o.ratio) }
 
 // Estimate returns M[q_π + w(r − q)].
 func (t *DRTotal) Estimate() (Estimate, error) { return t.ratio.Estimate() }
+
+// NewDR accumulates DR from rows.
+func NewDR() *Total {
+	return &Total{kind: "dr", needs: needWeight | needReward | needModel, term: func(r *Row) (x, d float64) {
+		return r.QPolicy + r.Weight*(r.Reward-r.Q), 1
+	}}
+}

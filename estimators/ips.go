@@ -25,3 +25,10 @@ func (t *IPSTotal) Merge(o *IPSTotal) { t.ratio.Merge(&o.ratio) }
 
 // Estimate returns M[wr].
 func (t *IPSTotal) Estimate() (Estimate, error) { return t.ratio.Estimate() }
+
+// NewIPS accumulates IPS from rows.
+func NewIPS() *Total {
+	return &Total{kind: "ips", needs: needWeight | needReward, term: func(r *Row) (x, d float64) {
+		return r.Weight * r.Reward, 1
+	}}
+}

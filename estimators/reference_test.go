@@ -3,8 +3,12 @@ package estimators
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -58,6 +62,21 @@ func column(t *testing.T, table arrow.Table, name string) (out []float64) {
 	return out
 }
 
+// referenceNumber is a JSON number or "inf".
+type referenceNumber string
+
+func (n *referenceNumber) UnmarshalJSON(b []byte) error {
+	*n = referenceNumber(strings.Trim(string(b), `"`))
+	return nil
+}
+
+func (n referenceNumber) value(missing float64) float64 {
+	if v, err := strconv.ParseFloat(string(n), 64); err == nil {
+		return v
+	}
+	return missing
+}
+
 // The values that Open Bandit Pipeline 0.5.7 computes on 10,000 real
 // impressions.
 func TestOpenBanditReference(t *testing.T) {
@@ -89,8 +108,12 @@ func TestOpenBanditReference(t *testing.T) {
 					Mean float64 `json:"iw_mean"`
 				} `json:"meta"`
 				Estimators map[string]struct {
-					Value  float64 `json:"value"`
-					StdErr float64 `json:"se_sqrt(var/n)"`
+					Value   float64            `json:"value"`
+					StdErr  float64            `json:"se_sqrt(var/n)"`
+					Lambda  referenceNumber    `json:"lambda"`
+					Lambdas []referenceNumber  `json:"lambdas"`
+					Best    referenceNumber    `json:"best_lambda"`
+					Bounds  map[string]float64 `json:"one_sided_lower_delta=0.05"`
 				} `json:"estimators"`
 			} `json:"men"`
 		} `json:"campaigns"`
@@ -114,23 +137,66 @@ func TestOpenBanditReference(t *testing.T) {
 			qp[i] += π[i*k+a] * qHat[i*k+a]
 		}
 	}
-	for name, f := range map[string]func() (Estimate, error){
-		"IPW":   func() (Estimate, error) { return IPS(nil, w, reward) },
-		"SNIPW": func() (Estimate, error) { return SNIPS(nil, w, reward) },
-		"DM":    func() (Estimate, error) { return DM(nil, qp) },
-		"DR":    func() (Estimate, error) { return DR(nil, w, reward, q, qp) },
-	} {
-		e, err := f()
+	n := float64(len(w))
+	for name, ref := range men.Estimators {
+		kind, tuning, tuned := strings.Cut(name, "Tuning_")
+		kind, _, _ = strings.Cut(kind, "_")
+		value, lambdas := ref.Lambda.value(math.Inf(1)), []float64{}
+		for _, l := range ref.Lambdas {
+			lambdas = append(lambdas, l.value(math.NaN()))
+		}
+		spec := map[string]string{"IPW": "clipped_ips:max", "SNIPW": "snips", "DM": "dm", "DR": "clipped_dr:max", "SNDR": "sndr",
+			"SwitchDR": "switch_dr:tau", "DRos": "dros:lambda", "SGIPW": "subgaussian_ips:lambda", "SGDR": "subgaussian_dr:lambda"}[kind]
+		if spec == "" {
+			t.Errorf("%s has no counterpart", name)
+			continue
+		}
+		var a Accumulator
+		var grid *Grid
+		if tuned {
+			grid, err = NewGrid(strings.Split(spec, ":")[0], lambdas)
+			a = grid
+		} else {
+			if strings.Contains(spec, ":") {
+				spec += fmt.Sprintf("=%v", value)
+			}
+			var c Choice
+			c, err = ParseChoice(spec)
+			a = c.New()
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := e.Value - men.Estimators[name].Value; d > 1e-12 || d < -1e-12 {
-			t.Errorf("%s = %.17g, reference %.17g", name, e.Value, men.Estimators[name].Value)
+		for i := range w {
+			a.Add([]Row{{Weight: w[i], Reward: reward[i], Q: q[i], QPolicy: qp[i]}})
 		}
-		// The reference divides by n, not n − 1; its SNIPW interval is wrong.
-		if name != "SNIPW" {
-			if r := e.StdErr/men.Estimators[name].StdErr - 1; r > 1e-4 || r < -1e-4 {
-				t.Errorf("%s: standard error %g, reference %g", name, e.StdErr, men.Estimators[name].StdErr)
+		var e Estimate
+		if tuned {
+			es, err := grid.Estimates()
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := 0
+			if tuning == "mse" {
+				k, err = grid.LeastError(1, 0.1)
+			} else {
+				k = SlopeByWidth(grid.widths(es, 0.1))
+			}
+			if err != nil || lambdas[k] != ref.Best.value(math.NaN()) {
+				t.Errorf("%s chooses %v (%v), reference %v", name, lambdas[k], err, ref.Best)
+			}
+			e = es[k]
+		} else if e, err = a.Estimate(); err != nil {
+			t.Fatal(err)
+		}
+		if d := e.Value - ref.Value; !(math.Abs(d) <= 1e-12) {
+			t.Errorf("%s = %.17g, reference %.17g", name, e.Value, ref.Value)
+		}
+		// The reference divides by n, not n − 1; what it says of the two
+		// self-normalised ones is wrong.
+		if kind != "SNIPW" && kind != "SNDR" && !tuned {
+			if r := e.StdErr/math.Sqrt(n/(n-1))/ref.StdErr - 1; !(math.Abs(r) <= 1e-9) {
+				t.Errorf("%s: standard error %.15g, reference %.15g", name, e.StdErr, ref.StdErr)
 			}
 		}
 	}

@@ -27,3 +27,10 @@ func (t *SNIPSTotal) Merge(o *SNIPSTotal) { t.ratio.Merge(&o.ratio) }
 
 // Estimate returns Σwr/Σw.
 func (t *SNIPSTotal) Estimate() (Estimate, error) { return t.ratio.Estimate() }
+
+// NewSNIPS accumulates SNIPS from rows.
+func NewSNIPS() *Total {
+	return &Total{kind: "snips", needs: needWeight | needReward, term: func(r *Row) (x, d float64) {
+		return r.Weight * r.Reward, r.Weight
+	}}
+}
