@@ -15,11 +15,15 @@ import (
 // for each label, a reward of 1 for the right one, and nothing known about the
 // others (Beygelzimer and Langford 2009, arXiv 0812.4044).
 type Classification struct {
-	Features []string    // names of the columns of X
-	X        [][]float32 // one row each, encoded
-	Label    []int       // index into Arms
-	Arms     []string    // the labels, sorted; as numbers where all are
+	Name     string   // of the label's column
+	Arms     []string // the labels, sorted; as numbers where all are
+	Label    []int    // of each row, an index into Arms
+	Features []string // what the rows are encoded as, the bias first
+	columns  []column
 }
+
+// Rows returns the number of rows.
+func (c *Classification) Rows() int { return len(c.Label) }
 
 // Play is what came of a data set.
 type Play struct {
@@ -29,12 +33,16 @@ type Play struct {
 	Late   float64 `json:"mean_reward_last_tenth"`
 }
 
-// Play runs a policy over the rows in an order (indices into X), one row at a
-// time: distribution, draw, reward, learning. Draws follow the seed. progress,
-// if not nil, is told the number of rows played.
+// Play runs a policy over the rows in an order, one row at a time:
+// distribution, draw, reward, learning. Draws follow the seed. progress, if not
+// nil, is told the number of rows played.
+//
+// A row is encoded with the moments of rows played before it. They are taken
+// anew whenever the number of those has doubled, and the learner then learns
+// them again as they are encoded now: so a schema's next version would.
 func (c *Classification) Play(spec bandit.Spec, order []int, seed uint64, progress func(rows int)) (Play, error) {
-	policy, learner, err := c.policy(spec)
-	if err != nil {
+	g := game{c: c, spec: spec, encoder: newEncoder(c), chosen: make([]int32, len(order))}
+	if err := g.begin(); err != nil {
 		return Play{}, err
 	}
 	k := len(c.Arms)
@@ -43,28 +51,29 @@ func (c *Classification) Play(spec bandit.Spec, order []int, seed uint64, progre
 	out := Play{Rows: len(order)}
 	tenth := max(len(order)/10, 1)
 	for t, row := range order {
-		for a, id := range c.Arms {
-			arms[a] = policy.Arm(id)
+		if t >= firstMoments && t&(t-1) == 0 {
+			if err := g.again(order[:t]); err != nil {
+				return Play{}, err
+			}
 		}
-		request := bandit.Request{X: c.X[row], Arms: arms, Preferred: -1}
-		if err := policy.Distribution(p, scores, &request); err != nil {
+		for a, id := range c.Arms {
+			arms[a] = g.policy.Arm(id)
+		}
+		x := g.encoder.encode(row)
+		if err := g.policy.Distribution(p, scores, &bandit.Request{X: x, Arms: arms, Preferred: -1}); err != nil {
 			return Play{}, fmt.Errorf("row %d: %w", row, err)
 		}
 		a := bandit.Draw(p, nextbest.Uniform(salt, strconv.Itoa(t)))
-		var reward float64
-		if a == c.Label[row] {
-			reward = 1
-		}
+		g.chosen[t] = int32(a)
+		reward := c.reward(row, a)
 		out.Reward += reward
 		if t >= len(order)-tenth {
 			out.Late += reward / float64(tenth)
 		}
-		if learner != nil {
-			if err := learner.Learn(c.Arms[a], c.X[row], reward); err != nil {
-				return Play{}, fmt.Errorf("row %d: %w", row, err)
-			}
+		if err := g.learn(row, a); err != nil {
+			return Play{}, err
 		}
-		if progress != nil && t%1024 == 1023 {
+		if progress != nil && t%256 == 255 {
 			progress(t + 1)
 		}
 	}
@@ -72,28 +81,86 @@ func (c *Classification) Play(spec bandit.Spec, order []int, seed uint64, progre
 	return out, nil
 }
 
-// policy returns the policy to play, and its learner unless it learns nothing.
-func (c *Classification) policy(spec bandit.Spec) (bandit.Policy, *bandit.Learner, error) {
-	if spec.Algorithm == "rules" {
-		return nil, nil, nextbest.FieldErrorf("algorithm", "rules are conditions on a customer's context, which a data set has none of; name another algorithm")
+// firstMoments is the number of rows after which moments are taken for the
+// first time, a power of two. Until then numbers are encoded as 0.
+const firstMoments = 4
+
+// reward returns 1 where the arm is the row's label.
+func (c *Classification) reward(row, arm int) float64 {
+	if c.Label[row] == arm {
+		return 1
 	}
-	if !spec.Learns() {
-		policy, err := bandit.New(spec, nil)
-		return policy, nil, err
+	return 0
+}
+
+// game is a policy at play.
+type game struct {
+	c       *Classification
+	spec    bandit.Spec
+	encoder *encoder
+	policy  bandit.Policy
+	learner *bandit.Learner // nil where nothing is learned
+	chosen  []int32         // arm of each row played, in order
+}
+
+// begin gives the game a policy that knows nothing.
+func (g *game) begin() (err error) {
+	if g.spec.Algorithm == "rules" {
+		return nextbest.FieldErrorf("algorithm", "rules are conditions on a customer's context, which a data set has none of; name another algorithm")
 	}
-	learner, err := bandit.NewLearner(spec, len(c.Features))
+	if !g.spec.Learns() {
+		g.policy, err = bandit.New(g.spec, nil)
+		return err
+	}
+	width := len(g.c.Features)
+	if stored := float64(len(g.c.Arms)) * float64(width) * float64(width); stored > maxNumbers {
+		return nextbest.Errorf(nextbest.Invalid, "%d arms with %d features each take %.0f GB of sums; at most %.0f GB are used: leave columns out or group levels", len(g.c.Arms), width, 8*stored/1e9, 8*maxNumbers/1e9)
+	}
+	if g.learner, err = bandit.NewLearner(g.spec, width); err != nil {
+		return err
+	}
+	g.policy, err = g.learner.Live()
+	return err
+}
+
+// maxNumbers bounds arms × features², about what a learner keeps.
+const maxNumbers = 3e8
+
+// again takes new moments from the rows played and learns them anew.
+func (g *game) again(played []int) error {
+	if g.learner == nil || !g.encoder.moments(played) {
+		return nil
+	}
+	learner, err := bandit.NewLearner(g.spec, len(g.c.Features))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	policy, err := learner.Live()
-	return policy, learner, err
+	g.learner = learner
+	for t, row := range played {
+		g.encoder.encode(row)
+		if err := g.learn(row, int(g.chosen[t])); err != nil {
+			return err
+		}
+	}
+	g.policy, err = learner.Live()
+	return err
+}
+
+// learn adds the row that was encoded last.
+func (g *game) learn(row, arm int) error {
+	if g.learner == nil {
+		return nil
+	}
+	if err := g.learner.Learn(g.c.Arms[arm], g.encoder.x, g.c.reward(row, arm)); err != nil {
+		return fmt.Errorf("row %d: %w", row, err)
+	}
+	return nil
 }
 
 // Shuffled returns the rows in an order that the seed fixes.
 func (c *Classification) Shuffled(seed uint64) []int {
 	salt := "order-" + strconv.FormatUint(seed, 10)
-	key := make([]float64, len(c.X))
-	order := make([]int, len(c.X))
+	key, order := make([]float64, c.Rows()), make([]int, c.Rows())
 	for i := range order {
 		order[i], key[i] = i, nextbest.Uniform(salt, strconv.Itoa(i))
 	}
@@ -101,8 +168,9 @@ func (c *Classification) Shuffled(seed uint64) []int {
 	return order
 }
 
-// arms numbers the labels: sorted as numbers where all are, else as strings.
-func (c *Classification) arms(labels []string) error {
+// number gives each label an arm: sorted as numbers where all are, else as
+// strings.
+func (c *Classification) number(labels []string) error {
 	c.Arms = slices.Compact(slices.Sorted(slices.Values(labels)))
 	value := make(map[string]float64, len(c.Arms))
 	for _, l := range c.Arms {
@@ -114,10 +182,10 @@ func (c *Classification) arms(labels []string) error {
 		slices.SortStableFunc(c.Arms, func(a, b string) int { return cmp.Compare(value[a], value[b]) })
 	}
 	if len(c.Arms) < 2 {
-		return nextbest.FieldErrorf("label", "takes only one value, %q; a bandit needs at least two arms", c.Arms[0])
+		return nextbest.FieldErrorf("label", "column %q takes only one value, %q; a bandit needs at least two arms", c.Name, c.Arms[0])
 	}
 	if len(c.Arms) > maxClasses {
-		return nextbest.FieldErrorf("label", "takes %d values; at most %d arms are possible: is this column a number to be predicted, not a class?", len(c.Arms), maxClasses)
+		return nextbest.FieldErrorf("label", "column %q takes %d values; at most %d arms are possible: is it a number to be predicted, not a class?", c.Name, len(c.Arms), maxClasses)
 	}
 	index := make(map[string]int, len(c.Arms))
 	for i, l := range c.Arms {

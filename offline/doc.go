@@ -11,6 +11,9 @@
 // with the largest weight taken from the declared floor. Evaluation is one-step: rows keep the histories that were
 // logged, caps and budgets included, which a candidate would have changed.
 //
+// Two simulators stand beside it: [Simulation], a log with a known truth, and
+// [Classification], a labelled data set played as a bandit.
+//
 // Memory does not grow with the log. The same query, seed and log give the same
 // report bit for bit, however the rows are cut into batches.
 package offline

@@ -26,16 +26,23 @@ func (h hillstrom) Rows(_ context.Context, _ nextbest.Query, f func(*nextbest.Ba
 	return f(h.batch)
 }
 
-func readHillstrom(t *testing.T, reward string) hillstrom {
-	t.Helper()
+// openData opens a file of the shared test data, or skips.
+func openData(tb testing.TB, name string) *os.File {
+	tb.Helper()
 	root := os.Getenv("NEXTBEST_TEST_DATA")
 	if root == "" {
 		root = filepath.Join("..", "..", "shared", "data")
 	}
-	file, err := os.Open(filepath.Join(root, "hillstrom.csv.gz"))
+	file, err := os.Open(filepath.Join(root, filepath.FromSlash(name)))
 	if err != nil {
-		t.Skipf("no test data (set NEXTBEST_TEST_DATA): %v", err)
+		tb.Skipf("no test data (set NEXTBEST_TEST_DATA): %v", err)
 	}
+	return file
+}
+
+func readHillstrom(t *testing.T, reward string) hillstrom {
+	t.Helper()
+	file := openData(t, "hillstrom.csv.gz")
 	defer file.Close()
 	z, err := gzip.NewReader(file)
 	if err != nil {
