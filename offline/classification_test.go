@@ -16,23 +16,21 @@ import (
 )
 
 // TestBakeoff plays classification sets as bandits with the default
-// configuration. The bounds are below what it reaches, and above what a fixed
-// scale of exploration does (numpy LinUCB with α = .25: .784 and .953).
+// configuration. The bounds are two to three standard errors below what it
+// reaches on digits, where one order's standard deviation is .02, and above what
+// a fixed scale of exploration does (numpy LinUCB with α = .25: .784).
 func TestBakeoff(t *testing.T) {
 	for _, c := range []struct {
 		set, algorithm string
 		atLeast        float64
 	}{
-		{"digits", "linucb", 0.83},
-		{"digits", "linear_thompson", 0.82},
+		{"digits", "linucb", 0.80},
+		{"digits", "linear_thompson", 0.79},
 		{"mc_easy", "linucb", 0.95},
 		{"mc_easy", "linear_thompson", 0.95},
 	} {
 		set := openSet(t, c.set)
-		seeds := 5
-		if testing.Short() {
-			seeds = 2
-		}
+		const seeds = 5
 		var sum float64
 		for seed := range seeds {
 			order := openOrder(t, c.set, seed, set.Rows())
