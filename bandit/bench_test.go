@@ -27,23 +27,65 @@ func best(calls int, f func()) time.Duration {
 	return least / time.Duration(calls)
 }
 
+// decision returns one call of a policy over k actions.
+func decision(tb testing.TB, spec Spec, m *Model, k, d int) (call func(), r *Request, p []float64) {
+	policy := mustPolicy(tb, spec, m)
+	r = &Request{X: randomX(rand.New(rand.NewPCG(2, 2)), d)}
+	for a := range k {
+		r.Arms = append(r.Arms, policy.Arm(actionID(a)))
+	}
+	p = make([]float64, k)
+	scores := make([]float64, k)
+	return func() {
+		if err := policy.Distribution(p, scores, r); err != nil {
+			tb.Fatal(err)
+		}
+	}, r, p
+}
+
+// withFeatures returns the specification of an algorithm with features of k
+// actions.
+func withFeatures(tb testing.TB, algorithm string, k, features int) Spec {
+	tb.Helper()
+	rng := rand.New(rand.NewPCG(4, 4))
+	spec := Spec{Algorithm: algorithm, ActionFeatures: map[string][]float64{}}
+	for a := range k {
+		for range features {
+			spec.ActionFeatures[actionID(a)] = append(spec.ActionFeatures[actionID(a)], rng.NormFloat64())
+		}
+	}
+	spec, err := spec.complete()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return spec
+}
+
+// BenchmarkDecideShared measures the algorithms that share weights. The goal of
+// shared_thompson at K = 20, d = 32 is 60 µs.
+func BenchmarkDecideShared(b *testing.B) {
+	for _, algorithm := range []string{"hybrid_linucb", "shared_thompson"} {
+		for _, size := range [][3]int{{20, 32, 3}, {20, 32, 7}, {100, 32, 3}} {
+			b.Run(fmt.Sprintf("%s/K=%d/d=%d/f=%d", algorithm, size[0], size[1], size[2]), func(b *testing.B) {
+				spec := withFeatures(b, algorithm, size[0], size[2])
+				ours, _, _ := decision(b, spec, trained(b, spec, size[0], size[1], 2*size[1], 1), size[0], size[1])
+				b.ReportAllocs()
+				for b.Loop() {
+					ours()
+				}
+				b.ReportMetric(float64(best(10, ours)), "best-ns")
+			})
+		}
+	}
+}
+
 // decide returns one call of a trained policy and the same decision made in a
 // straightforward way with gonum.
 func decide(tb testing.TB, document string, k, d int) (ours, baseline func()) {
 	tb.Helper()
 	spec := mustSpec(tb, document)
 	m := trained(tb, spec, k, d, 2*d, 1)
-	policy := mustPolicy(tb, spec, m)
-	r := &Request{X: randomX(rand.New(rand.NewPCG(2, 2)), d)}
-	for a := range k {
-		r.Arms = append(r.Arms, policy.Arm(actionID(a)))
-	}
-	p, scores := make([]float64, k), make([]float64, k)
-	ours = func() {
-		if err := policy.Distribution(p, scores, r); err != nil {
-			tb.Fatal(err)
-		}
-	}
+	ours, r, p := decision(tb, spec, m, k, d)
 	x := mat.NewVecDense(d, floats(r.X))
 	chols, thetas := make([]mat.Cholesky, k), make([]mat.VecDense, k)
 	for a := range k {
@@ -218,6 +260,11 @@ func TestDecisionPathAllocatesNothing(t *testing.T) {
 	}
 	for _, algorithm := range []string{"epsilon_greedy", "linucb", "linear_thompson"} {
 		ours, _ := decide(t, `{"algorithm":"`+algorithm+`"}`, 20, 32)
+		check(algorithm, ours)
+	}
+	for _, algorithm := range []string{"hybrid_linucb", "shared_thompson"} {
+		spec := withFeatures(t, algorithm, 20, 3)
+		ours, _, _ := decision(t, spec, trained(t, spec, 20, 32, 8, 1), 20, 32)
 		check(algorithm, ours)
 	}
 	for _, document := range []string{`{"algorithm":"uniform"}`, `{"algorithm":"fixed","weights":{"a":1}}`, `{"algorithm":"rules","rules":[{"when":"true","action":"a"}]}`} {

@@ -45,35 +45,58 @@ func factorise(gram, b []float64, ridge float64) (factor, bool) {
 		}
 		row[i] = math.Sqrt(pivot)
 	}
-	f := newFactor(padded(d), 1)
+	f := packFactor(l, d)
 	for i := range d {
 		row := l[triangle(i):triangle(i+1)]
-		to := f.l[block(i&^3)+i&3:]
-		for j, v := range row {
-			to[4*j] = v
-		}
 		f.c[i] = (b[i] - dot(row[:i], f.c[:i])) / row[i]
-	}
-	for i := 0; i < d; i += 4 {
-		f.invertCorner(i)
 	}
 	if e := f.explained(); math.IsInf(e, 0) || math.IsNaN(e) {
 		return factor{}, false
 	}
-	// θ = L⁻ᵀc, column by column from the last.
 	f.theta = slices.Clone(f.c)
-	for i := d - 1; i >= 0; i-- {
-		row := l[triangle(i):triangle(i+1)]
-		v := f.theta[i] / row[i]
-		f.theta[i] = v
+	f.solveTransposed(f.theta, d)
+	for _, v := range f.theta {
 		if v-v != 0 {
 			return factor{}, false
 		}
-		for j, r := range row[:i] {
-			f.theta[j] -= float64(r * v)
-		}
 	}
 	return f, true
+}
+
+// packFactor lays out a lower triangle, packed row after row; c is 0.
+func packFactor(l []float64, d int) factor {
+	f := newFactor(padded(d), 1)
+	for i := range d {
+		to := f.l[block(i&^3)+i&3:]
+		for j, v := range l[triangle(i):triangle(i+1)] {
+			to[4*j] = v
+		}
+	}
+	for i := 0; i < d; i += 4 {
+		f.invertCorner(i)
+	}
+	return f
+}
+
+// row copies the first i+1 entries of row i of L into to.
+func (f *factor) row(to []float64, i int) {
+	from := f.l[block(i&^3)+i&3:]
+	for j := range i + 1 {
+		to[j] = from[4*j]
+	}
+}
+
+// solveTransposed turns x into L⁻ᵀx, column by column from the last; x is 0
+// beyond d.
+func (f *factor) solveTransposed(x []float64, d int) {
+	for i := d - 1; i >= 0; i-- {
+		row := f.l[block(i&^3)+i&3:]
+		v := x[i] / row[4*i]
+		x[i] = v
+		for j := range i {
+			x[j] -= float64(row[4*j] * v)
+		}
+	}
 }
 
 // inverseDiagonal returns the first d entries of the diagonal of A⁻¹. It takes

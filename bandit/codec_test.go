@@ -14,7 +14,7 @@ import (
 )
 
 func TestModelSurvivesItsBytes(t *testing.T) {
-	for _, document := range []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`} {
+	for _, document := range learners {
 		spec := mustSpec(t, document)
 		m := trained(t, spec, 5, 9, 25, 1)
 		b, err := m.MarshalBinary()

@@ -8,8 +8,8 @@ type epsilonGreedy struct {
 	epsilon float64
 }
 
-func newEpsilonGreedy(s Spec, m *Model) (Policy, error) {
-	return epsilonGreedy{newLinear(s, m), s.param("epsilon")}, nil
+func newEpsilonGreedy(s Spec, beliefs *posterior) (Policy, error) {
+	return epsilonGreedy{newLinear(s, beliefs), s.param("epsilon")}, nil
 }
 
 func (e epsilonGreedy) Floor(k int) float64 { return e.epsilon / float64(k) }

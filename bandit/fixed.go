@@ -17,7 +17,7 @@ type fixed struct {
 	floor     float64
 }
 
-func newFixed(s Spec, _ *Model) (Policy, error) {
+func newFixed(s Spec, _ *posterior) (Policy, error) {
 	f := &fixed{index: map[string]int32{}, floor: s.param("floor")}
 	for _, action := range slices.Sorted(maps.Keys(s.Weights)) {
 		f.index[action] = int32(len(f.weights))

@@ -133,6 +133,7 @@ func (l *Learner) Age(to time.Time) {
 		return
 	}
 	l.fading.now = max(l.fading.now, to.UnixMicro())
+	l.changes++
 	if l.live != nil {
 		l.live.rebuild(l)
 	}

@@ -22,6 +22,8 @@ type Learner struct {
 	x     []float64 // scratch: the row in float64, padded
 	live  *liveModel
 	fading
+	// changes counts the rows that went in or out, a merge as one.
+	changes int64
 }
 
 // NewLearner returns a learner for a policy that learns, on rows of width
@@ -33,6 +35,9 @@ func NewLearner(spec Spec, width int) (*Learner, error) {
 	}
 	if !spec.Learns() {
 		return nil, nextbest.Errorf(nextbest.Invalid, "policy %s has no parameters to learn", spec.Algorithm)
+	}
+	if err := spec.checkWidth(width); err != nil {
+		return nil, err
 	}
 	if width < 1 || width > maxWidth {
 		return nil, nextbest.Errorf(nextbest.Invalid, "a learner needs between 1 and %d features, not %d", maxWidth, width)
@@ -72,6 +77,7 @@ func (l *Learner) Learn(action string, x []float32, reward float64) error {
 func (l *Learner) add(action string, reward, weight float64) {
 	a := l.arm(action)
 	a.add(l.x[:l.width], reward, weight)
+	l.changes++
 	switch {
 	case l.live == nil:
 	case l.halfLife != 0:
@@ -106,6 +112,7 @@ func (l *Learner) Unlearn(action string, x []float32, reward float64) error {
 		return nextbest.Errorf(nextbest.Invalid, "cannot unlearn a row of %q: the model holds none", action)
 	}
 	a.add(l.x[:l.width], reward, -1)
+	l.changes++
 	if a.n <= 0 {
 		delete(l.arms, action)
 		a = newStatistics(l.width)
@@ -150,6 +157,7 @@ func (l *Learner) Merge(other *Learner) error {
 			l.arm(action).merge(from)
 		}
 	}
+	l.changes++
 	if l.live != nil {
 		l.live.rebuild(l)
 	}

@@ -7,14 +7,15 @@ import (
 	"nextbest"
 )
 
-// linear scores actions by one ridge regression each. Policies share it; a
-// Learner also keeps one up to date in place for its live policy.
+// linear scores actions by a Gaussian belief about each one's weights. Policies
+// share it; a Learner also keeps one up to date in place for its live policy.
 type linear struct {
 	width     int     // features; 0 when nothing was learned yet
 	precision float64 // λ of the prior
 	noise     float64 // σ, the residual noise
 	index     map[string]int32
 	factors   []factor // by arm
+	other     *factor  // of an action that is no arm; nil: the prior
 	pool      sync.Pool
 }
 
@@ -22,25 +23,30 @@ type linear struct {
 type workspace struct {
 	x, y     []float64
 	mean, sd []float64
+	features []float64 // of the eligible actions, scaled; shared_thompson
+	drawn    []float64 // scores of eight draws; shared_thompson
 	maximum  maximum
 }
 
-func newLinear(s Spec, m *Model) *linear {
+func newLinear(s Spec, p *posterior) *linear {
 	l := &linear{precision: s.param("ridge"), noise: priorNoise}
-	l.pool.New = func() any { return new(workspace) }
-	if m != nil {
-		l.width, l.precision, l.noise = m.width, m.precision, m.Noise()
-		l.index = make(map[string]int32, len(m.arms))
-		for i, a := range m.arms {
-			l.index[a.action] = int32(i)
-			l.factors = append(l.factors, a.factor)
+	l.pool.New = newWorkspace
+	if p != nil {
+		l.width, l.precision, l.noise, l.other = p.width, p.precision, p.noise, p.other
+		l.index = make(map[string]int32, len(p.beliefs))
+		for i, b := range p.beliefs {
+			l.index[b.action] = int32(i)
+			l.factors = append(l.factors, b.factor)
 		}
 	}
 	return l
 }
 
-// Arm returns the model's index of an action, −1 where it never saw it.
+// Arm returns the model's index of an action, −1 where it has no belief of its
+// own about it.
 func (l *linear) Arm(action string) int32 { return armOf(l.index, action) }
+
+func newWorkspace() any { return new(workspace) }
 
 func (l *linear) workspace() *workspace { return l.pool.Get().(*workspace) }
 
@@ -70,11 +76,15 @@ func (l *linear) score(w *workspace, r *Request, deviations bool) error {
 	prior := -1.0 // variance of an action without a model, once it is needed
 	for i, a := range r.Arms {
 		var mean, variance float64
+		f := l.other
+		if a >= 0 {
+			f = &l.factors[a]
+		}
 		switch {
-		case a >= 0 && deviations:
-			mean, variance = l.factors[a].solve(w.y, w.x)
-		case a >= 0:
-			mean = l.factors[a].predict(w.y, w.x)
+		case f != nil && deviations:
+			mean, variance = f.solve(w.y, w.x)
+		case f != nil:
+			mean = f.predict(w.y, w.x)
 		case deviations:
 			if prior < 0 {
 				prior = dot(w.x, w.x) / l.precision

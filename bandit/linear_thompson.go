@@ -12,8 +12,8 @@ type linearThompson struct {
 	v, floor float64
 }
 
-func newLinearThompson(s Spec, m *Model) (Policy, error) {
-	return linearThompson{newLinear(s, m), s.param("v"), s.param("floor")}, nil
+func newLinearThompson(s Spec, beliefs *posterior) (Policy, error) {
+	return linearThompson{newLinear(s, beliefs), s.param("v"), s.param("floor")}, nil
 }
 
 func (t linearThompson) Floor(k int) float64 { return t.floor / float64(k) }

@@ -15,8 +15,8 @@ type linUCB struct {
 	alpha, floor float64
 }
 
-func newLinUCB(s Spec, m *Model) (Policy, error) {
-	return linUCB{newLinear(s, m), s.param("alpha"), s.param("floor")}, nil
+func newLinUCB(s Spec, beliefs *posterior) (Policy, error) {
+	return linUCB{newLinear(s, beliefs), s.param("alpha"), s.param("floor")}, nil
 }
 
 func (u linUCB) Floor(k int) float64 { return u.floor / float64(k) }

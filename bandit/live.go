@@ -17,6 +17,9 @@ type liveModel struct {
 // goroutine. Its distributions equal those of a policy over Model() within
 // rounding (1e-9), not bit for bit; decisions that are logged use snapshots.
 func (l *Learner) Live() (Policy, error) {
+	if algorithms[l.spec.Algorithm].derive != nil {
+		return newLiveSnapshots(l)
+	}
 	if l.live == nil {
 		l.live = &liveModel{turns: make([]float64, 2*padded(l.width))}
 		l.live.rebuild(l)
@@ -39,10 +42,11 @@ func (l *Learner) Live() (Policy, error) {
 // rebuild factorises everything from the learner's statistics.
 func (v *liveModel) rebuild(l *Learner) {
 	m := l.Model()
-	fresh := newLinear(l.spec, m)
-	v.width, v.precision, v.noise, v.pool.New = l.width, m.precision, fresh.noise, fresh.pool.New
+	p := disjointPosterior(m)
+	v.width, v.precision, v.noise = l.width, m.precision, p.noise
 	if v.index == nil {
 		v.index = map[string]int32{}
+		v.pool.New = newWorkspace
 	}
 	for i := range v.factors {
 		v.factors[i] = newFactor(padded(v.width), v.precision)

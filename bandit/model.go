@@ -1,6 +1,7 @@
 package bandit
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -103,6 +104,15 @@ func noise(residuals, rows []float64) float64 {
 	return math.Sqrt(sum / n)
 }
 
+// arm returns an action's sums, nil where it has no rows.
+func (m *Model) arm(action string) *armModel {
+	i, ok := slices.BinarySearchFunc(m.arms, action, func(a *armModel, id string) int { return cmp.Compare(a.action, id) })
+	if !ok {
+		return nil
+	}
+	return m.arms[i]
+}
+
 // Width returns the number of features.
 func (m *Model) Width() int { return m.width }
 
@@ -151,10 +161,7 @@ type Statistics struct {
 // Statistics returns a copy of an action's sufficient statistics, and whether
 // it has any.
 func (m *Model) Statistics(action string) (Statistics, bool) {
-	for _, a := range m.arms {
-		if a.action != action {
-			continue
-		}
+	if a := m.arm(action); a != nil {
 		s := Statistics{N: a.n, Squares: a.squares, B: slices.Clone(a.b), A: make([][]float64, m.width)}
 		for i := range s.A {
 			s.A[i] = make([]float64, m.width)

@@ -76,13 +76,24 @@ var algorithms = map[string]algorithm{
 		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
 		learns: true, build: newLinearThompson,
 	},
+	"hybrid_linucb": {
+		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, sharedRidge, floor},
+		learns: true, actionFeatures: mayHaveActionFeatures, derive: hybridPosterior, build: newLinUCB,
+	},
+	"shared_thompson": {
+		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, {name: "draws", def: 256, min: 64, max: 1024, step: 8}, {name: "seed", max: 1 << 53, step: 1}, ridge, floor},
+		learns: true, actionFeatures: needsActionFeatures, derive: sharedPosterior, build: newSharedThompson,
+	},
 }
 
 var (
 	// ridge is the prior precision of the weights in units of the mean squared
 	// length of the contexts (see Model.Precision).
 	ridge = parameter{name: "ridge", def: 0.25, min: 1e-6, max: 1e6}
-	floor = parameter{name: "floor", def: 0.005, min: 0, max: 1}
+	// sharedRidge is the same for the weights that all actions share, beside ones
+	// of their own.
+	sharedRidge = parameter{name: "shared_ridge", def: 0.25, min: 1e-6, max: 1e6}
+	floor       = parameter{name: "floor", def: 0.005, min: 0, max: 1}
 )
 
 // New returns the policy of a specification with the parameters of a model. A
@@ -101,7 +112,13 @@ func New(spec Spec, m *Model) (Policy, error) {
 			return nil, err
 		}
 	}
-	return known.build(spec, m)
+	var beliefs *posterior
+	if m != nil {
+		if beliefs, err = spec.posterior(m); err != nil {
+			return nil, err
+		}
+	}
+	return known.build(spec, beliefs)
 }
 
 // explore mixes the uniform distribution into p: μ = (1−ε)p + ε/K.

@@ -10,6 +10,9 @@ import (
 	"nextbest"
 )
 
+// learners has every algorithm that learns.
+var learners = []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`, hybridDocument, sharedDocument}
+
 // trained returns a model of k actions and d features after n rows each.
 func trained(tb testing.TB, spec Spec, k, d, n int, seed uint64) *Model {
 	tb.Helper()
@@ -283,7 +286,7 @@ func solveDense(a [][]float64, b []float64) []float64 {
 // TestScoresDoNotDependOnCompany asks for subsets, in other orders and from
 // several goroutines: each action's score is the same bit for bit.
 func TestScoresDoNotDependOnCompany(t *testing.T) {
-	for _, document := range []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`} {
+	for _, document := range learners {
 		spec := mustSpec(t, document)
 		policy := mustPolicy(t, spec, trained(t, spec, 9, 13, 20, 5))
 		x := randomX(rand.New(rand.NewPCG(2, 2)), 13)
@@ -346,7 +349,7 @@ func TestDistributionsOverRandomModels(t *testing.T) {
 func randomDecision(t *testing.T, rng *rand.Rand) {
 	k, d := 1+rng.IntN(12), 1+rng.IntN(6)
 	magnitude := func() float64 { return math.Exp(8 * rng.NormFloat64()) }
-	document := []string{`{"algorithm":"linear_thompson","params":{"v":1}}`, `{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson","params":{"floor":0}}`, `{"algorithm":"epsilon_greedy"}`}[rng.IntN(4)]
+	document := append(learners, `{"algorithm":"linear_thompson","params":{"v":1,"floor":0}}`)[rng.IntN(1+len(learners))]
 	spec := mustSpec(t, document)
 	l, err := NewLearner(spec, d)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // named.
 type rules struct{ epsilon float64 }
 
-func newRules(s Spec, _ *Model) (Policy, error) { return rules{s.param("epsilon")}, nil }
+func newRules(s Spec, _ *posterior) (Policy, error) { return rules{s.param("epsilon")}, nil }
 
 // Arm knows do-nothing alone: the other actions come by Request.Preferred.
 func (rules) Arm(action string) int32 {

@@ -21,6 +21,10 @@ type Spec struct {
 	// Weights are the actions' shares, for the algorithm fixed. They are
 	// renormalised over the eligible actions.
 	Weights map[string]float64 `json:"weights,omitempty"`
+	// ActionFeatures are numbers that describe each action, as many for each, for
+	// algorithms that share weights among actions. An action that is not named has
+	// zeros.
+	ActionFeatures map[string][]float64 `json:"action_features,omitempty"`
 	// Rules are tried in order, for the algorithm rules.
 	Rules []Rule `json:"rules,omitempty"`
 	// Forgetting lets old decisions go; nil: all count alike for ever.
@@ -34,18 +38,23 @@ type Rule struct {
 }
 
 // parameter is one number of an algorithm, with its default and its bounds
-// (both included).
+// (both included). It is a multiple of step where that is not 0.
 type parameter struct {
 	name          string
 	def, min, max float64
+	step          float64
 }
 
 // algorithm is what the platform knows of one kind of policy.
 type algorithm struct {
 	params []parameter
 	// learns says that the policy scores actions with a model.
-	learns bool
-	build  func(Spec, *Model) (Policy, error)
+	learns         bool
+	actionFeatures actionFeatures
+	// derive makes the beliefs that decisions use from a model with rows; nil: one
+	// ridge regression per action.
+	derive func(Spec, *Model) (*posterior, error)
+	build  func(Spec, *posterior) (Policy, error)
 }
 
 // param returns a parameter that complete has filled.
@@ -75,6 +84,15 @@ func ParseSpec(document []byte) (Spec, error) {
 			s.Features = decodeString(m.raw, m.name, &problems)
 		case "weights":
 			s.Weights = decodeNumbers(m, &problems)
+		case "action_features":
+			s.ActionFeatures = map[string][]float64{}
+			for _, a := range decodeObject(m.raw, m.name, &problems) {
+				at := join(m.name, a.name)
+				s.ActionFeatures[a.name] = nil
+				for i, raw := range decodeArray(a.raw, at, &problems) {
+					s.ActionFeatures[a.name] = append(s.ActionFeatures[a.name], decodeNumber(raw, at+"["+strconv.Itoa(i)+"]", &problems))
+				}
+			}
 		case "rules":
 			for i, raw := range decodeArray(m.raw, m.name, &problems) {
 				s.Rules = append(s.Rules, decodeRule(raw, "rules["+strconv.Itoa(i)+"]", &problems))
@@ -82,7 +100,7 @@ func ParseSpec(document []byte) (Spec, error) {
 		case "forgetting":
 			s.Forgetting = decodeForgetting(m.raw, &problems)
 		default:
-			problems.Add(m.name, "unknown field; a policy has algorithm, params, features, weights, rules and forgetting")
+			problems.Add(m.name, "unknown field; a policy has algorithm, params, features, action_features, weights, rules and forgetting")
 		}
 	}
 	if err := problems.Err("policy"); err != nil {
@@ -130,6 +148,8 @@ func (s Spec) complete() (Spec, error) {
 			v = p.def
 		} else if !(v >= p.min && v <= p.max) {
 			problems.Add("params."+p.name, "is %g; it must lie between %g and %g", v, p.min, p.max)
+		} else if p.step != 0 && math.Mod(v, p.step) != 0 {
+			problems.Add("params."+p.name, "is %g; it must be a multiple of %g", v, p.step)
 		}
 		params[p.name] = v
 	}
@@ -149,6 +169,7 @@ func (s Spec) complete() (Spec, error) {
 	s.checkWeights(&problems)
 	s.checkRules(&problems)
 	s.checkForgetting(&problems)
+	s.checkActionFeatures(&problems)
 	if err := problems.Err("policy"); err != nil {
 		return Spec{}, err
 	}

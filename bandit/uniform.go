@@ -3,7 +3,7 @@ package bandit
 // uniform gives every eligible action the same probability.
 type uniform struct{}
 
-func newUniform(Spec, *Model) (Policy, error) { return uniform{}, nil }
+func newUniform(Spec, *posterior) (Policy, error) { return uniform{}, nil }
 
 func (uniform) Arm(string) int32 { return -1 }
 

@@ -22,15 +22,25 @@ type Weight struct {
 }
 
 // Weights returns every action's weights by the names of a schema, which must be
-// the one that the model was learned with.
-func (m *Model) Weights(s *Schema) ([]ActionWeights, error) {
+// the one that the model was learned with. They are those that a policy of the
+// specification decides by: of actions that share weights, what the shared ones
+// make of the action, and also of actions that have features and no rows.
+func (m *Model) Weights(spec Spec, s *Schema) ([]ActionWeights, error) {
 	if s.Width() != m.width {
 		return nil, nextbest.Errorf(nextbest.Invalid, "the schema has %d columns and the model %d: it is not the schema the model was learned with", s.Width(), m.width)
 	}
-	all, sigma := make([]ActionWeights, len(m.arms)), m.Noise()
-	for i, a := range m.arms {
-		theta, diagonal := a.factor.theta, a.factor.inverseDiagonal(m.width)
-		w := ActionWeights{Action: a.action, Rows: a.n, Weights: make([]Weight, m.width)}
+	spec, err := spec.complete()
+	if err != nil {
+		return nil, err
+	}
+	p, err := spec.posterior(m)
+	if err != nil {
+		return nil, err
+	}
+	all, sigma := make([]ActionWeights, len(p.beliefs)), p.noise
+	for i, b := range p.beliefs {
+		theta, diagonal := b.factor.theta, b.factor.inverseDiagonal(m.width)
+		w := ActionWeights{Action: b.action, Rows: b.rows, Weights: make([]Weight, m.width)}
 		for j, name := range s.names {
 			w.Weights[j] = Weight{Feature: name, Weight: theta[j], StandardError: float64(sigma * math.Sqrt(diagonal[j]))}
 		}

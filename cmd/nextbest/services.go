@@ -127,7 +127,7 @@ func (w weights) Weights(ctx context.Context, rec nextbest.Record) (any, error) 
 			return nil, err
 		}
 	}
-	actions, err := model.Weights(schema)
+	actions, err := model.Weights(spec, schema)
 	return map[string]any{"actions": actions}, err
 }
 

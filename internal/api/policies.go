@@ -15,12 +15,13 @@ import (
 
 // Policy is the document of a policy version.
 type Policy struct {
-	Algorithm  string             `json:"algorithm" enum:"uniform,fixed,rules,epsilon_greedy,linucb,linear_thompson"`
-	Params     map[string]float64 `json:"params,omitempty" doc:"the algorithm's parameters; absent ones take their defaults"`
-	Features   string             `json:"features,omitempty" doc:"id@version of the feature schema"`
-	Weights    map[string]float64 `json:"weights,omitempty" doc:"fixed: weight of each action"`
-	Rules      []PolicyRule       `json:"rules,omitempty" doc:"rules: the first that holds and whose action is eligible wins"`
-	Forgetting *PolicyForgetting  `json:"forgetting,omitempty" doc:"policies that learn: half_life or window; absent: every decision counts alike for ever"`
+	Algorithm      string               `json:"algorithm" enum:"uniform,fixed,rules,epsilon_greedy,linucb,linear_thompson,hybrid_linucb,shared_thompson"`
+	Params         map[string]float64   `json:"params,omitempty" doc:"the algorithm's parameters; absent ones take their defaults"`
+	Features       string               `json:"features,omitempty" doc:"id@version of the feature schema"`
+	Weights        map[string]float64   `json:"weights,omitempty" doc:"fixed: weight of each action"`
+	ActionFeatures map[string][]float64 `json:"action_features,omitempty" doc:"hybrid_linucb, shared_thompson: numbers that describe each action, as many for each; an action that is not named has zeros"`
+	Rules          []PolicyRule         `json:"rules,omitempty" doc:"rules: the first that holds and whose action is eligible wins"`
+	Forgetting     *PolicyForgetting    `json:"forgetting,omitempty" doc:"policies that learn: half_life or window; absent: every decision counts alike for ever"`
 }
 
 // PolicyForgetting is how a policy that learns lets go of old decisions.
