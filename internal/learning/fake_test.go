@@ -53,7 +53,7 @@ func (l *fakeLog) rows(q nextbest.Query) []fakeRow {
 		}
 	}
 	window := q.Objective.Window.Std()
-	sums, matched := map[uuid.UUID]float64{}, map[uuid.UUID]bool{}
+	followed := map[uuid.UUID][]nextbest.Reward{}
 	for _, r := range rewards {
 		var d *nextbest.Decision
 		if r.Customer == "" {
@@ -65,14 +65,8 @@ func (l *fakeLog) rows(q nextbest.Query) []fakeRow {
 				}
 			}
 		}
-		if r.Withdrawn || d == nil || r.Time.Before(d.Time) || !r.Time.Before(d.Time.Add(window)) {
-			continue
-		}
-		for _, term := range q.Objective.Terms {
-			if term.Reward == r.Kind {
-				sums[d.ID] += term.Weight * r.Value
-				matched[d.ID] = true
-			}
+		if !r.Withdrawn && d != nil && !r.Time.Before(d.Time) && r.Time.Before(d.Time.Add(window)) {
+			followed[d.ID] = append(followed[d.ID], r)
 		}
 	}
 	var out []fakeRow
@@ -80,16 +74,47 @@ func (l *fakeLog) rows(q nextbest.Query) []fakeRow {
 		if d.Time.Before(q.From) || !q.To.IsZero() && !d.Time.Before(q.To) || d.Time.Add(window).After(q.MatureAt) || !q.Split.Contains(d.Customer) || q.SkipSetAside && d.SetAside {
 			continue
 		}
-		row := fakeRow{d, q.Objective.Default, matched[d.ID]}
-		if row.matched {
-			row.reward = sums[d.ID]
-		}
-		out = append(out, row)
+		reward, matched := value(q.Objective, followed[d.ID])
+		out = append(out, fakeRow{d, reward, matched})
 	}
 	slices.SortFunc(out, func(a, b fakeRow) int {
 		return cmp.Or(cmp.Compare(a.d.Customer, b.d.Customer), a.d.Time.Compare(b.d.Time), cmp.Compare(a.d.ID.String(), b.d.ID.String()))
 	})
 	return out
+}
+
+// value is what a decision is worth by an objective, and whether any of what
+// followed it counts.
+func value(o nextbest.Objective, followed []nextbest.Reward) (total float64, matched bool) {
+	slices.SortFunc(followed, func(a, b nextbest.Reward) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
+	for _, term := range o.Terms {
+		var values []float64
+		for _, r := range followed {
+			if r.Kind == term.Reward {
+				values = append(values, r.Value)
+			}
+		}
+		if len(values) == 0 {
+			continue
+		}
+		matched = true
+		switch o.Aggregation {
+		case "first":
+			total += term.Weight * values[0]
+		case "last":
+			total += term.Weight * values[len(values)-1]
+		case "max":
+			total += term.Weight * slices.Max(values)
+		default:
+			for _, v := range values {
+				total += term.Weight * v
+			}
+		}
+	}
+	if !matched {
+		return o.Default, false
+	}
+	return total, true
 }
 
 func (l *fakeLog) Rows(_ context.Context, q nextbest.Query, each func(*nextbest.Batch) error) error {

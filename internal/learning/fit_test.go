@@ -34,10 +34,6 @@ func batchFit(t *testing.T, r *fakeRegistry, rows func(nextbest.Query) []fakeRow
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := bandit.NewSchema(record(nextbest.KindFeatures, "f", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
 	ref, err := nextbest.ParseRef(m.Objective)
 	if err != nil {
 		t.Fatal(err)
@@ -47,17 +43,13 @@ func batchFit(t *testing.T, r *fakeRegistry, rows func(nextbest.Query) []fakeRow
 		t.Fatal(err)
 	}
 	fits := map[string]*fit{}
-	x := make([]float32, schema.Width())
 	for _, row := range rows(nextbest.Query{Placement: m.Placement, From: m.Trained.From, To: m.Trained.To, MatureAt: m.Trained.MatureAt,
 		Upto: m.Trained.Upto, Split: m.Trained.Split, Objective: objective}) {
 		if row.d.SetAside {
 			continue
 		}
-		var logged struct{ Context map[string]any }
-		if err := json.Unmarshal(row.d.Context, &logged); err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Encode(x, logged.Context); err != nil {
+		x, err := encode(r, *row.d)
+		if err != nil {
 			t.Fatal(err)
 		}
 		weight := 1.0
@@ -67,6 +59,21 @@ func batchFit(t *testing.T, r *fakeRegistry, rows func(nextbest.Query) []fakeRow
 		fitOf(fits, row.d.Action, len(x)).add(x, row.reward, weight)
 	}
 	return fits
+}
+
+// encode gives a decision's features by the schema f@1.
+func encode(r *fakeRegistry, d nextbest.Decision) ([]float32, error) {
+	rec, _ := r.Version(nextbest.KindFeatures, "f", 1)
+	schema, err := bandit.NewSchema(rec.Document)
+	if err != nil {
+		return nil, err
+	}
+	var logged struct{ Context map[string]any }
+	if err := json.Unmarshal(d.Context, &logged); err != nil {
+		return nil, err
+	}
+	x := make([]float32, schema.Width())
+	return x, schema.Encode(x, logged.Context)
 }
 
 func fitOf(fits map[string]*fit, action string, width int) *fit {

@@ -54,7 +54,7 @@ func decision(rng *rand.Rand, at time.Time, customer string) nextbest.Decision {
 // come in time, late, out of order, twice, corrected, withdrawn, for decisions
 // and for customers; some rows are imported late and some set aside. Each step
 // is ten seconds; after says what to do at the end of each.
-func history(rng *rand.Rand, log *fakeLog, c *clock, steps int, lateness float64, after func(step int)) {
+func history(rng *rand.Rand, log interface{ add(any) }, c *clock, steps int, lateness float64, after func(step int)) {
 	var decisions []nextbest.Decision
 	var rewards []nextbest.Reward
 	for step := range steps {
