@@ -296,7 +296,9 @@ func latest(a, b time.Time) time.Time {
 }
 
 // publishLive publishes the live statistics and moves the pointer to them,
-// unless it has moved since or names a model that knows as much.
+// unless it has moved since or names a model that knows as much. The pointer
+// never goes back in P, nor in W at the same P: W is a trainer's clock, and what a
+// clock that was ahead has published gives way with the next event.
 func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current nextbest.Record, hasCurrent bool) error {
 	g := live.target
 	var ifMatch uint64
@@ -325,7 +327,10 @@ func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current next
 		return err
 	}
 	same := serving.Number != 0 && serving.Placement == g.placement && serving.Objective == g.objective.String() && serving.Base == g.base
-	if same && (serving.Hash == hash || serving.Trained.Upto >= live.upto && !serving.Trained.MatureAt.Before(live.matureAt)) {
+	switch {
+	case serving.Trained.Upto > live.upto:
+		return nil // the other trainer's log was ahead: this one's is to catch up first
+	case same && (serving.Hash == hash || serving.Trained.Upto == live.upto && !serving.Trained.MatureAt.Before(live.matureAt)):
 		t.published(live, serving.Number)
 		return nil
 	}
