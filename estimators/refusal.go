@@ -32,6 +32,7 @@ type Limits struct {
 	OffSupport  float64 // most candidate mass where the log has none
 	Share       float64 // most that one customer may carry
 	WeightZ     float64 // most standard errors of the mean weight
+	Unit        string  // what the diagnostics count: row; empty: customer
 }
 
 // DefaultLimits are those every report uses.
@@ -42,6 +43,10 @@ func Judge(d Diagnostics, l Limits) []Refusal {
 	if d.Rows == 0 {
 		return []Refusal{{RefusedEmpty, "the log has no mature row for this question", "widen the time range, or wait until decisions are older than the objective's window"}}
 	}
+	unit := "customer"
+	if l.Unit != "" {
+		unit = l.Unit
+	}
 	var out []Refusal
 	if d.OffSupport > l.OffSupport {
 		out = append(out, Refusal{RefusedOffSupport,
@@ -51,22 +56,22 @@ func Judge(d Diagnostics, l Limits) []Refusal {
 	if d.ESS < l.ESS {
 		cure := "log for longer, with more exploration, or evaluate a candidate nearer to what ran"
 		if d.ESS > 0 {
-			cure = fmt.Sprintf("about %.0f times as many customers, more exploration, or a candidate nearer to what ran", l.ESS/d.ESS+0.5)
+			cure = fmt.Sprintf("about %.0f times as many %ss, more exploration, or a candidate nearer to what ran", l.ESS/d.ESS+0.5, unit)
 		}
 		out = append(out, Refusal{RefusedESS,
-			fmt.Sprintf("the %d customers are worth %.0f under this candidate (at least %.0f needed)", d.Customers, d.ESS, l.ESS), cure})
+			fmt.Sprintf("the %d %ss are worth %.0f under this candidate (at least %.0f needed)", d.Customers, unit, d.ESS, l.ESS), cure})
 	}
 	if d.MatchedConversions < l.Conversions {
-		cure := "log until enough customers convert, or use a more frequent reward (a visit, a click)"
+		cure := "log until enough " + unit + "s convert, or use a more frequent reward (a visit, a click)"
 		if d.MatchedConversions >= 1 {
-			cure = fmt.Sprintf("about %.1f times as many customers, or a more frequent reward (a visit, a click)", l.Conversions/d.MatchedConversions)
+			cure = fmt.Sprintf("about %.1f times as many %ss, or a more frequent reward (a visit, a click)", l.Conversions/d.MatchedConversions, unit)
 		}
 		out = append(out, Refusal{RefusedConversions,
-			fmt.Sprintf("only %.1f customers converted where the candidate agrees with the log (at least %.0f needed)", d.MatchedConversions, l.Conversions), cure})
+			fmt.Sprintf("only %.1f %ss converted where the candidate agrees with the log (at least %.0f needed)", d.MatchedConversions, unit, l.Conversions), cure})
 	}
 	if d.LargestShare > l.Share {
 		out = append(out, Refusal{RefusedShare,
-			fmt.Sprintf("one customer carries %.0f%% of the estimate (at most %.0f%%)", 100*d.LargestShare, 100*l.Share),
+			fmt.Sprintf("one %s carries %.0f%% of the estimate (at most %.0f%%)", unit, 100*d.LargestShare, 100*l.Share),
 			"log for longer, cap the reward in the objective, or explore more, so that no weight is this large"})
 	}
 	if d.WeightZ > l.WeightZ || d.WeightZ < -l.WeightZ {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // WriteTable writes the report for a terminal: one line for each policy, then
@@ -38,26 +37,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 		}
 		rows = append(rows, row)
 	}
-	widths := make([]int, len(head))
-	for _, row := range rows {
-		for k, c := range row {
-			widths[k] = max(widths[k], utf8.RuneCountInString(c))
-		}
-	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s rows · %s customers · %s converting rows · seed %d · %s\n",
 		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
-	for _, row := range rows {
-		for k, c := range row {
-			if k == len(row)-1 {
-				b.WriteString(c)
-				break
-			}
-			b.WriteString(c)
-			b.WriteString(strings.Repeat(" ", widths[k]-utf8.RuneCountInString(c)+2))
-		}
-		b.WriteByte('\n')
-	}
+	writeColumns(&b, rows)
 	said := map[string]bool{}
 	for _, x := range r.Results {
 		for _, f := range x.Refusals {

@@ -17,8 +17,8 @@ import (
 
 type evaluateCmd struct {
 	remote
-	Placement  string    `help:"Placement whose log answers." required:""`
-	Candidates []string  `arg:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
+	Placement  string    `help:"Placement whose log answers."`
+	Candidates []string  `arg:"" optional:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
 	Source     string    `help:"Rows of this import alone, or live; without it, all."`
 	From       time.Time `help:"Decisions at or after (RFC 3339)."`
 	To         time.Time `help:"Decisions before (RFC 3339)."`
@@ -29,10 +29,17 @@ type evaluateCmd struct {
 	RewardMax  *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
 	Seed       uint64    `help:"Seed of the cross-fitting folds." default:"7"`
 	JSON       bool      `help:"Print the report as JSON on standard output."`
+	fileFlags
 }
 
 // Run evaluates and prints a table, or the report.
 func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.File != "" {
+		return c.runFile(ctx, t)
+	}
 	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed, RewardMin: c.RewardMin, RewardMax: c.RewardMax}
 	for _, name := range c.Candidates {
 		policy, number, has := strings.Cut(name, "/")
@@ -67,6 +74,27 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 		return printJSON(t.out, report)
 	}
 	return report.WriteTable(t.out)
+}
+
+// check says which flags belong together: a file's, or a placement's.
+func (c *evaluateCmd) check() error {
+	var p nextbest.Problems
+	if c.File != "" {
+		if c.Placement != "" || len(c.Candidates) > 0 {
+			p.Add("--file", "a file names its candidate by its columns: leave out --placement and candidates")
+		}
+		return p.Err("evaluate")
+	}
+	if c.Placement == "" {
+		p.Add("--placement", "name the placement whose log answers, or give a log file with --file")
+	}
+	if len(c.Candidates) == 0 {
+		p.Add("candidate", "name a policy version to evaluate, such as rules@2 or lints@3/814")
+	}
+	if len(c.Map)+len(c.Actions)+len(c.Estimator) > 0 || c.Floor != 0 || c.MaxWeight != 0 || c.Logger != "" {
+		p.Add("--file", "--map, --actions, --estimator, --floor, --max-weight and --logger are for log files: give one with --file")
+	}
+	return p.Err("evaluate")
 }
 
 // parseSplit parses salt:from:to.

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+
+	"nextbest/offline"
+)
+
+// fileFlags ask for the evaluation of a log file, without a server.
+type fileFlags struct {
+	File      string            `help:"Evaluate this log file (.parquet, .csv, .csv.gz) instead; no server is needed. docs/evaluating-files.md has the columns." placeholder:"FILE"`
+	Map       map[string]string `help:"With --file: its columns by field, such as propensity=pscore." mapsep:"," placeholder:"FIELD=COLUMN"`
+	Actions   []string          `help:"With --file: the actions' names in the order of its lists, where actions are names." placeholder:"NAME"`
+	Estimator []string          `help:"With --file: estimators, with hyperparameters as in switch_dr:tau=10; without it, all that the columns allow." placeholder:"NAME[:PARAM=VALUE]"`
+	Floor     float64           `help:"With --file: least probability that the logger could give any action, by its design." placeholder:"P"`
+	MaxWeight float64           `help:"With --file: largest weight that is possible, where no floor can be given." placeholder:"W"`
+	Logger    string            `help:"With --file: fixed or adaptive; without it, the log's own drift decides." placeholder:"KIND"`
+	Level     float64           `help:"With --file: confidence of the intervals." default:"0.95"`
+}
+
+// runFile evaluates the file.
+func (c *evaluateCmd) runFile(ctx context.Context, t *terminal) error {
+	report, err := offline.EvaluateFile(ctx, c.File, offline.FileOptions{Map: c.Map, Actions: c.Actions, Estimators: c.Estimator, Floor: c.Floor, MaxWeight: c.MaxWeight,
+		RewardMin: c.RewardMin, RewardMax: c.RewardMax, Logger: c.Logger, Level: c.Level, Seed: c.Seed},
+		func(rows int64) { t.progress("evaluating: %d rows", rows) })
+	t.done()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(t.out, report)
+	}
+	return report.WriteTable(t.out)
+}

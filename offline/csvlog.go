@@ -1,0 +1,175 @@
+package offline
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+
+	"nextbest"
+)
+
+// csvLog reads a CSV file with a header line, compressed or not. Lists are JSON
+// arrays.
+type csvLog struct {
+	path   string
+	header []string
+}
+
+func openCSVLog(path string) (*csvLog, error) {
+	l := &csvLog{path: path}
+	err := l.lines(func(r *csv.Reader) error {
+		header, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return nextbest.FieldErrorf("file", "%s is empty: it needs a header line with the columns' names", filepath.Base(path))
+		}
+		for i, name := range header {
+			header[i] = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
+		}
+		l.header = append(l.header, header...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// lines opens the file for f.
+func (l *csvLog) lines(f func(r *csv.Reader) error) error {
+	file, err := os.Open(l.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var in io.Reader = file
+	if strings.HasSuffix(strings.ToLower(l.path), ".gz") {
+		z, err := gzip.NewReader(file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(l.path), err)
+		}
+		defer z.Close()
+		in = z
+	}
+	r := csv.NewReader(in)
+	r.ReuseRecord = true
+	if err := f(r); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(l.path), err)
+	}
+	return nil
+}
+
+func (l *csvLog) close() error { return nil }
+
+func (l *csvLog) schema() fileSchema {
+	var s fileSchema
+	for _, name := range l.header {
+		s = append(s, fileColumn{name: name, kind: "text"})
+	}
+	return s
+}
+
+// read streams the file; see logFile.
+func (l *csvLog) read(ctx context.Context, columns map[string]fileColumn, f func(*filePiece) error) error {
+	at := map[string]int{}
+	for field, c := range columns {
+		for k, name := range l.header {
+			if name == c.name {
+				at[field] = k
+			}
+		}
+	}
+	return l.lines(func(r *csv.Reader) error {
+		if _, err := r.Read(); err != nil { // the header
+			return err
+		}
+		p := &filePiece{numbers: map[string][]float64{}}
+		flush := func() error {
+			if p.n == 0 {
+				return nil
+			}
+			p.fill()
+			if err := f(p); err != nil {
+				return err
+			}
+			*p = filePiece{first: p.first + int64(p.n), numbers: map[string][]float64{}}
+			return ctx.Err()
+		}
+		for {
+			record, err := r.Read()
+			if errors.Is(err, io.EOF) {
+				return flush()
+			}
+			if err != nil {
+				return err
+			}
+			p.text(record, at)
+			if p.n == pieceRows {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	})
+}
+
+// text adds a row of text.
+func (p *filePiece) text(record []string, at map[string]int) {
+	for field, k := range at {
+		cell := strings.TrimSpace(record[k])
+		switch field {
+		case fieldAction:
+			p.actions = append(p.actions, strings.Clone(cell))
+		case fieldCustomer:
+			p.customers = append(p.customers, strings.Clone(cell))
+		case fieldEvaluations:
+			p.evaluations.parse(cell)
+		case fieldPredictions:
+			p.predictions.parse(cell)
+		default:
+			p.numbers[field] = append(p.numbers[field], parseNumber(cell))
+		}
+	}
+	p.n++
+}
+
+// parse adds a row's JSON array, an empty list where it is none.
+func (l *fileLists) parse(cell string) {
+	if len(l.offsets) == 0 {
+		l.offsets = append(l.offsets, 0)
+	}
+	var row []*float64
+	if json.Unmarshal([]byte(cell), &row) == nil {
+		for _, v := range row {
+			if v == nil {
+				l.values = append(l.values, math.NaN())
+			} else {
+				l.values = append(l.values, *v)
+			}
+		}
+	}
+	l.offsets = append(l.offsets, len(l.values))
+}
+
+func parseNumber(cell string) float64 {
+	switch strings.ToLower(cell) {
+	case "true":
+		return 1
+	case "false":
+		return 0
+	}
+	v, err := strconv.ParseFloat(cell, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return v
+}

@@ -1,0 +1,147 @@
+package offline
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// verdict is the report in one sentence.
+func (r *FileReport) verdict() string {
+	if r.Refused() {
+		var why []string
+		for _, x := range r.Refusals {
+			why = append(why, x.Message)
+		}
+		v := "No conclusion: " + strings.Join(why, "; ")
+		if r.Bounds != nil {
+			v += fmt.Sprintf("; all that can be said is a value between %s and %s", number(*r.Bounds.Low), number(*r.Bounds.High))
+		}
+		return v + "."
+	}
+	var best *FileEstimate
+	for _, name := range []string{"dr", "ips", "snips"} {
+		if e, ok := r.Estimate(name); ok && e.Low != nil && e.Interval == r.Picked.Interval {
+			best = e
+			break
+		}
+	}
+	if best == nil {
+		return "No conclusion: no interval could be had."
+	}
+	v := fmt.Sprintf("The candidate would have earned %s [%s, %s] per row, where what ran earned %s",
+		number(*best.Value), number(*best.Low), number(*best.High), number(r.Log.MeanReward))
+	if d := r.VsLogged; d != nil && d.Low != nil {
+		v += ": " + against(&Figure{Value: *d.Value, Low: *d.Low, High: *d.High}, "what ran")
+	}
+	if r.Picked.Interval == methodNormal {
+		v += "; by normal intervals, a guide only"
+	}
+	return v + "."
+}
+
+// WriteTable writes the report for a terminal.
+func (r *FileReport) WriteTable(w io.Writer) error {
+	var b strings.Builder
+	unit := "every row its own unit"
+	if r.Unit == "customer" {
+		unit = thousands(float64(r.Customers)) + " customers"
+	}
+	fmt.Fprintf(&b, "%s: %s rows · %s · %s converting rows · mean reward %s\n", r.File, thousands(float64(r.Rows)), unit, thousands(float64(r.Log.Conversions)), number(r.Log.MeanReward))
+	fmt.Fprintf(&b, "%s\n\n", r.Verdict)
+	axis := r.axis()
+	rows := [][]string{{"estimator", "value", fmt.Sprintf("%.0f%% interval", 100*r.Level), "", "method"}}
+	for i := range r.Estimates {
+		e := &r.Estimates[i]
+		row := []string{e.label(), "–", "–", "", ""}
+		if e.Value != nil {
+			row[1] = number(*e.Value)
+		}
+		if e.Low != nil {
+			row[2], row[4] = fmt.Sprintf("[%s, %s]", number(*e.Low), number(*e.High)), strings.ReplaceAll(e.Interval, "_", " ")
+			row[3] = axis.draw(*e.Low, *e.Value, *e.High)
+		}
+		rows = append(rows, row)
+	}
+	writeColumns(&b, rows)
+	d := &r.Diagnostics
+	fmt.Fprintf(&b, "\nESS %.0f of %s · largest weight %s · mean weight %.4f (z %.1f) · largest share %.1f%% · matched conversions %.1f\n",
+		d.ESS, thousands(float64(d.Customers)), number(d.MaxWeight), d.MeanWeight, d.WeightZ, 100*d.LargestShare, d.MatchedConversions)
+	fmt.Fprintf(&b, "interval: %s, for: %s\n", strings.ReplaceAll(r.Picked.Interval, "_", " "), r.Picked.Why)
+	for _, x := range r.Refusals {
+		fmt.Fprintf(&b, "refused: %s. Cure: %s.\n", x.Message, x.Cure)
+	}
+	for _, x := range r.Missing {
+		fmt.Fprintf(&b, "missing: %s. Cure: %s.\n", x.Message, x.Cure)
+	}
+	for _, x := range r.Warnings {
+		fmt.Fprintf(&b, "note: %s.\n", x)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// label is an estimator's name with its hyperparameters.
+func (e *FileEstimate) label() string {
+	var b strings.Builder
+	b.WriteString(e.Estimator)
+	for _, k := range slices.Sorted(maps.Keys(e.Parameters)) {
+		fmt.Fprintf(&b, ":%s=%g", k, e.Parameters[k])
+	}
+	return b.String()
+}
+
+// textAxis draws intervals as text on a common axis.
+type textAxis struct{ low, high float64 }
+
+// axisWidth is an interval's drawing in characters.
+const axisWidth = 32
+
+func (r *FileReport) axis() textAxis {
+	s := emptySpan()
+	for i := range r.Estimates {
+		if e := &r.Estimates[i]; e.Low != nil {
+			s.see(*e.Low)
+			s.see(*e.High)
+			s.see(*e.Value)
+		}
+	}
+	return textAxis(s)
+}
+
+func (a textAxis) draw(low, value, high float64) string {
+	if !(a.high > a.low) {
+		return ""
+	}
+	at := func(v float64) int { return int(math.Round((v - a.low) / (a.high - a.low) * (axisWidth - 1))) }
+	line := []rune(strings.Repeat(" ", axisWidth))
+	for k := at(low); k <= at(high); k++ {
+		line[k] = '─'
+	}
+	line[at(low)], line[at(high)] = '├', '┤'
+	line[at(value)] = '●'
+	return string(line)
+}
+
+// writeColumns aligns cells; the last of a row is not padded.
+func writeColumns(b *strings.Builder, rows [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for k, c := range row {
+			widths[k] = max(widths[k], utf8.RuneCountInString(c))
+		}
+	}
+	for _, row := range rows {
+		for k, c := range row {
+			b.WriteString(c)
+			if k < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[k]-utf8.RuneCountInString(c)+2))
+			}
+		}
+		b.WriteByte('\n')
+	}
+}
