@@ -457,7 +457,7 @@ func TestFileColumns(t *testing.T) {
 		{"reward,action,propensity,pi_e", `1,0,0.5,"[0.5,null]"`, FileOptions{}, "every probability"},
 		{"reward,action,propensity,pi_e,pi_e_action", `1,0,0.5,"[0.4,0.6]",0.6`, FileOptions{}, "0.6, listed 0.4"},
 		{"reward,action,propensity,pi_e_action", "", FileOptions{}, "has no rows"},
-		{"reward,action,propensity,pi_e_action", "1,0,0.5,1", FileOptions{Estimators: []string{"magic"}}, `no estimator "magic"`},
+		{"reward,action,propensity,pi_e_action", "1,0,0.5,1", FileOptions{Estimators: []string{"magic"}}, `estimator "magic" is not one of`},
 	} {
 		_, err := EvaluateFile(context.Background(), write(c.header, c.line), c.o, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -10,7 +10,7 @@ import (
 
 // fileTally accumulates the second pass over a log file.
 type fileTally struct {
-	totals []fileTotal
+	totals []estimators.Accumulator
 	weigh  estimators.Weighing
 	values estimators.WeightLikelihood // for IPS and SNIPS
 	robust estimators.Likelihood       // for DR
@@ -23,7 +23,7 @@ type fileTally struct {
 	one [1]estimators.Row // scratch: a row that is its own unit
 }
 
-func newFileTally(totals []fileTotal, origin, rewardMin, rewardMax float64) *fileTally {
+func newFileTally(totals []estimators.Accumulator, origin, rewardMin, rewardMax float64) *fileTally {
 	scale := rewardMax - rewardMin
 	if !(scale > 0) {
 		scale = 1
@@ -41,7 +41,7 @@ func newFileTally(totals []fileTotal, origin, rewardMin, rewardMax float64) *fil
 // add takes the rows of one customer, or one row where that is the unit.
 func (t *fileTally) add(rows []estimators.Row) {
 	for _, total := range t.totals {
-		total.add(rows)
+		total.Add(rows)
 	}
 	var c estimators.Customer
 	for i := range rows {
@@ -57,12 +57,6 @@ func (t *fileTally) add(rows []estimators.Row) {
 	t.high.Add(n, max(0, t.rewardMax*c.Weight-c.WeightedReward))
 	t.gapLow.Add(n, c.WeightedReward-c.Reward-t.rewardMin*(c.Weight-n))
 	t.gapHigh.Add(n, t.rewardMax*(c.Weight-n)-(c.WeightedReward-c.Reward))
-}
-
-// fileTotal is one estimator over the file.
-type fileTotal interface {
-	add(rows []estimators.Row)
-	estimate() (estimators.Estimate, error)
 }
 
 // unsortedRows is how many rows of a file whose customers are not in order are
@@ -114,7 +108,7 @@ func (r *fileRun) tally(ctx context.Context, t *fileTally) error {
 // gather groups the rows of a share of the customers, in the order in which
 // the customers first appear.
 func (r *fileRun) gather(ctx context.Context, share, shares uint64, t *fileTally) error {
-	type kept struct{ weight, support, reward, q, qPolicy float64 }
+	type kept struct{ weight, support, reward, q, qPolicy, propensity float64 }
 	index := map[string]int{}
 	var of [][]kept
 	hash := fnv.New64a()
@@ -133,7 +127,7 @@ func (r *fileRun) gather(ctx context.Context, share, shares uint64, t *fileTally
 			index[c] = k
 			of = append(of, nil)
 		}
-		of[k] = append(of[k], kept{row.Weight, row.Support, row.Reward, row.Q, row.QPolicy})
+		of[k] = append(of[k], kept{row.Weight, row.Support, row.Reward, row.Q, row.QPolicy, row.Propensity})
 	})
 	if err != nil {
 		return err
@@ -142,7 +136,7 @@ func (r *fileRun) gather(ctx context.Context, share, shares uint64, t *fileTally
 	for _, ks := range of {
 		rows = rows[:0]
 		for _, k := range ks {
-			rows = append(rows, estimators.Row{Weight: k.weight, Support: k.support, Reward: k.reward, Q: k.q, QPolicy: k.qPolicy, Matched: k.reward != 0})
+			rows = append(rows, estimators.Row{Weight: k.weight, Support: k.support, Reward: k.reward, Q: k.q, QPolicy: k.qPolicy, Propensity: k.propensity, Matched: k.reward != 0})
 		}
 		t.add(rows)
 		r.units++

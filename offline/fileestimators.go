@@ -1,58 +1,114 @@
 package offline
 
 import (
-	"slices"
+	"fmt"
+	"math"
 	"strings"
 
 	"nextbest"
 	"nextbest/estimators"
 )
 
-// fileEstimator is an estimator of a log file with its hyperparameters.
-type fileEstimator struct {
-	name, formula, source string
-	parameters            map[string]float64
-	model                 bool // needs predicted rewards
-	new                   func() fileTotal
-}
-
-// customerTotal adapts an accumulator of customers' sums.
-type customerTotal[T interface {
-	Add(*estimators.Customer)
-	Estimate() (estimators.Estimate, error)
-}] struct{ total T }
-
-func (c customerTotal[T]) add(rows []estimators.Row) {
-	var sum estimators.Customer
-	for i := range rows {
-		sum.Add(&rows[i])
-	}
-	c.total.Add(&sum)
-}
-
-func (c customerTotal[T]) estimate() (estimators.Estimate, error) { return c.total.Estimate() }
-
-var fileEstimators = []fileEstimator{
-	{name: "ips", formula: "M[wr]", source: "Horvitz and Thompson 1952", new: func() fileTotal { return customerTotal[*estimators.IPSTotal]{&estimators.IPSTotal{}} }},
-	{name: "snips", formula: "Σwr/Σw", source: "Swaminathan and Joachims 2015", new: func() fileTotal { return customerTotal[*estimators.SNIPSTotal]{&estimators.SNIPSTotal{}} }},
-	{name: "dm", formula: "M[q_π]", source: "", model: true, new: func() fileTotal { return customerTotal[*estimators.DMTotal]{&estimators.DMTotal{}} }},
-	{name: "dr", formula: "M[q_π + w(r − q)]", source: "Dudík, Langford and Li 2011, arXiv 1103.4601", model: true, new: func() fileTotal { return customerTotal[*estimators.DRTotal]{&estimators.DRTotal{}} }},
-}
-
-// parseEstimators reads names, all where there are none.
-func parseEstimators(names []string) ([]fileEstimator, error) {
-	if len(names) == 0 {
-		return fileEstimators, nil
-	}
+// parseEstimators reads estimators with their hyperparameters; none: nil.
+func parseEstimators(names []string) ([]estimators.Choice, error) {
 	var p nextbest.Problems
-	var out []fileEstimator
+	var out []estimators.Choice
 	for _, name := range names {
-		i := slices.IndexFunc(fileEstimators, func(e fileEstimator) bool { return e.name == strings.ToLower(name) })
-		if i < 0 {
-			p.Add("estimator", "there is no estimator %q", name)
+		c, err := estimators.ParseChoice(name)
+		if err != nil {
+			p.Add("estimator", "%v", err)
 			continue
 		}
-		out = append(out, fileEstimators[i])
+		out = append(out, c)
 	}
 	return out, p.Err("evaluation")
+}
+
+// able returns the estimators that the file's columns allow: of those asked
+// for, or of all that there are. lacks is told of each that was asked for in
+// vain.
+func (r *fileRun) able(asked []estimators.Choice, lacks func(code, message, cure string)) []estimators.Choice {
+	if len(asked) == 0 {
+		for _, d := range estimators.Catalogue() {
+			c, err := estimators.ParseChoice(d.Name)
+			if code, _, _ := r.unable(&c); err == nil && code == "" {
+				asked = append(asked, c)
+			}
+		}
+		if !r.modelled() {
+			lacks(missingColumn, "DM, DR and their relatives need "+fieldPredictions+" and "+fieldEvaluations, cureModel)
+		}
+		return asked
+	}
+	var out []estimators.Choice
+	for _, c := range asked {
+		if code, message, cure := r.unable(&c); code != "" {
+			lacks(code, message, cure)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+const cureModel = "add a reward model's predictions and the candidate's probabilities, both of all actions, as lists"
+
+// unable says why an estimator cannot be had from the file; all are empty
+// where it can.
+func (r *fileRun) unable(c *estimators.Choice) (code, message, cure string) {
+	s := r.study
+	for _, column := range c.Columns {
+		switch column {
+		case estimators.ColumnWeight, estimators.ColumnReward:
+		case estimators.ColumnPropensity:
+		case estimators.ColumnModel:
+			if !r.modelled() {
+				return missingColumn, fmt.Sprintf("%s needs %s and %s", c.Name, fieldPredictions, fieldEvaluations), cureModel
+			}
+		default:
+			return missingColumn, fmt.Sprintf("%s needs %s, which a log file does not carry", c.Name, strings.ReplaceAll(string(column), "_", " ")), "import the log and evaluate it on the platform"
+		}
+	}
+	switch c.Name {
+	case "log_smoothing":
+		if s.negative > 0 {
+			return missingEstimate, fmt.Sprintf("log_smoothing needs rewards that are not negative, and %d are", s.negative), "use an estimator without that condition, such as dros"
+		}
+	case "replay":
+		if !s.certain || s.minPropensity < s.maxPropensity*(1-1e-9) || s.maxPropensity > 1 {
+			return missingEstimate, "replay needs uniform logging over equally many actions and a candidate that is certain", "use snips, which needs neither"
+		}
+	}
+	return "", "", ""
+}
+
+func (r *fileRun) modelled() bool {
+	_, q := r.columns[fieldPredictions]
+	_, π := r.columns[fieldEvaluations]
+	return q && π
+}
+
+// parametersOf returns an estimator's hyperparameter as it was used; infinity
+// is text, for JSON has no number for it.
+func parametersOf(c *estimators.Choice, total estimators.Accumulator) map[string]any {
+	if c.Parameter == nil {
+		return nil
+	}
+	out := map[string]any{}
+	v := c.Value
+	switch t := total.(type) {
+	case *estimators.Grid:
+		v = t.Chosen()
+		out["chosen_by"] = "slope"
+	case *estimators.BetaIPSTotal:
+		v = t.Beta()
+		out["chosen_by"] = "least variance"
+	}
+	switch {
+	case math.IsInf(v, 1):
+		out[c.Parameter.Name] = "inf"
+	case finite(v):
+		out[c.Parameter.Name] = v
+	}
+	return out
 }

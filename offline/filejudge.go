@@ -38,7 +38,7 @@ var errNoMethod = errors.New("no such interval")
 // mostActions bounds the actions that a report lists.
 const mostActions = 200
 
-func (r *fileRun) report(ctx context.Context, name string, asked []fileEstimator) (*FileReport, error) {
+func (r *fileRun) report(ctx context.Context, name string, asked []estimators.Choice) (*FileReport, error) {
 	s, o := r.study, r.o
 	rep := &FileReport{Version: Version, File: name, Rows: s.rows, Unit: "row", Columns: map[string]string{}, Level: o.Level, Seed: o.Seed,
 		Refusals: []estimators.Refusal{}, Missing: []estimators.Refusal{}, Warnings: []string{}, Estimates: []FileEstimate{}}
@@ -50,16 +50,10 @@ func (r *fileRun) report(ctx context.Context, name string, asked []fileEstimator
 	j.logger()
 	j.choose()
 
-	var totals []fileTotal
-	var able []fileEstimator
-	for _, e := range asked {
-		if e.model && !r.modelled() {
-			j.lacks(missingColumn, fmt.Sprintf("%s needs %s and %s", e.name, fieldPredictions, fieldEvaluations),
-				"add a reward model's predictions and the candidate's probabilities, both of all actions, as lists")
-			continue
-		}
-		able = append(able, e)
-		totals = append(totals, e.new())
+	able := r.able(asked, j.lacks)
+	var totals []estimators.Accumulator
+	for _, c := range able {
+		totals = append(totals, c.New())
 	}
 	j.t = newFileTally(totals, rep.Log.MeanReward, rep.Log.RewardMin, rep.Log.RewardMax)
 	if err := r.tally(ctx, j.t); err != nil {
@@ -70,20 +64,14 @@ func (r *fileRun) report(ctx context.Context, name string, asked []fileEstimator
 	}
 	j.diagnose()
 	j.refuse()
-	for i, e := range able {
-		j.estimate(&e, totals[i])
+	for i := range able {
+		j.estimate(&able[i], totals[i])
 	}
 	j.against()
 	j.bounds()
 	j.warn()
 	rep.Verdict = rep.verdict()
 	return rep, nil
-}
-
-func (r *fileRun) modelled() bool {
-	_, q := r.columns[fieldPredictions]
-	_, π := r.columns[fieldEvaluations]
-	return q && π
 }
 
 func (j *fileJudge) lacks(code, message, cure string) {
@@ -247,16 +235,16 @@ func (j *fileJudge) calibration() (worst FileAction, failed bool) {
 }
 
 // estimate adds one estimator's answer.
-func (j *fileJudge) estimate(e *fileEstimator, total fileTotal) {
-	f := FileEstimate{Estimator: e.name, Level: j.r.o.Level, Parameters: e.parameters, Formula: e.formula, Source: e.source}
-	x, err := total.estimate()
+func (j *fileJudge) estimate(c *estimators.Choice, total estimators.Accumulator) {
+	f := FileEstimate{Estimator: c.Name, Name: c.String(), Level: j.r.o.Level, Formula: c.Formula, Source: c.Source, Note: c.Note}
+	x, err := total.Estimate()
 	switch {
 	case err != nil:
-		j.lacks(missingEstimate, e.name+": "+err.Error(), "evaluate a candidate that takes some of the logged actions, on a log that this estimator is meant for")
+		j.lacks(missingEstimate, c.String()+": "+err.Error(), "evaluate a candidate that takes some of the logged actions, on a log that this estimator is meant for")
 	case !finite(x.Value):
-		j.lacks(missingEstimate, e.name+" is not a finite number on this log", "check the rewards and predictions for values beyond all measure")
+		j.lacks(missingEstimate, c.String()+" is not a finite number on this log", "check the rewards and predictions for values beyond all measure")
 	default:
-		f.Value, f.StdErr = &x.Value, number64(x.StdErr)
+		f.Value, f.StdErr, f.Parameters = &x.Value, number64(x.StdErr), parametersOf(c, total)
 		j.interval(&f, x)
 	}
 	j.report.Estimates = append(j.report.Estimates, f)
@@ -294,12 +282,12 @@ func (j *fileJudge) interval(f *FileEstimate, x estimators.Estimate) {
 		if x.Customers < 2 {
 			why = "there is only one " + j.report.Unit
 		}
-		j.lacks(missingInterval, fmt.Sprintf("%s has no interval: %s", f.Estimator, why), "log for longer")
+		j.lacks(missingInterval, fmt.Sprintf("%s has no interval: %s", f.Name, why), "log for longer")
 		return
 	}
 	f.set(x.Normal(level), nil, methodNormal)
 	if j.report.Picked.Interval != methodNormal {
-		f.IntervalWhy = "this estimator has no " + strings.ReplaceAll(j.report.Picked.Interval, "_", " ") + " interval; too narrow while conversions are few"
+		f.IntervalWhy = "no " + strings.ReplaceAll(j.report.Picked.Interval, "_", " ") + " interval for this estimator; too narrow while conversions are few"
 		if f.Estimator == "dm" {
 			f.IntervalWhy = "it knows nothing of the reward model's error"
 		}
@@ -322,7 +310,7 @@ func (j *fileJudge) against() {
 	if err != nil || !finite(x.Value) {
 		return
 	}
-	f := &FileEstimate{Estimator: "ips", Value: &x.Value, StdErr: number64(x.StdErr), Level: level, Formula: "M[(w − 1)r]", Source: "Horvitz and Thompson 1952"}
+	f := &FileEstimate{Estimator: "ips", Name: "ips", Value: &x.Value, StdErr: number64(x.StdErr), Level: level, Formula: "M[(w − 1)r]", Source: "Horvitz and Thompson 1952"}
 	width := sum.RewardMax - sum.RewardMin
 	switch {
 	case j.likelihood:
@@ -354,7 +342,7 @@ func (j *fileJudge) bounds() {
 	if err1 != nil || err2 != nil {
 		return
 	}
-	f := &FileEstimate{Estimator: "bounds", Level: level, Formula: "[lower(V_S) + U r_min, upper(V_S) + U r_max]", Source: "Manski 1990"}
+	f := &FileEstimate{Estimator: "bounds", Name: "bounds", Level: level, Formula: "[lower(V_S) + U r_min, upper(V_S) + U r_max]", Source: "Manski 1990"}
 	// w(r − r_min) has the mean V_S − (1−U) r_min, so its lower bound plus r_min
 	// is already Manski's; likewise from above.
 	if f.set(estimators.Interval{Low: sum.RewardMin + low, High: sum.RewardMax - high}, nil, "manski") {

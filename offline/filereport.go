@@ -53,17 +53,19 @@ type FileSummary struct {
 // FileEstimate is one estimator's answer. Value is absent where there is none,
 // Low and High where no interval can be had.
 type FileEstimate struct {
-	Estimator   string             `json:"estimator"`
-	Value       *float64           `json:"value"`
-	StdErr      *float64           `json:"std_err,omitempty"`
-	Low         *float64           `json:"low"`
-	High        *float64           `json:"high"`
-	Interval    string             `json:"interval,omitempty"`
-	IntervalWhy string             `json:"interval_why,omitempty"` // where it is not the one that was picked
-	Level       float64            `json:"level"`
-	Parameters  map[string]float64 `json:"parameters,omitempty"`
-	Formula     string             `json:"formula"`
-	Source      string             `json:"source,omitempty"`
+	Estimator   string         `json:"estimator"`
+	Name        string         `json:"name"` // with its hyperparameter, as --estimator takes it
+	Value       *float64       `json:"value"`
+	StdErr      *float64       `json:"std_err,omitempty"`
+	Low         *float64       `json:"low"`
+	High        *float64       `json:"high"`
+	Interval    string         `json:"interval,omitempty"`
+	IntervalWhy string         `json:"interval_why,omitempty"` // where it is not the one that was picked
+	Level       float64        `json:"level"`
+	Parameters  map[string]any `json:"parameters,omitempty"`
+	Formula     string         `json:"formula"`
+	Source      string         `json:"source,omitempty"`
+	Note        string         `json:"note,omitempty"` // when the estimator is right
 }
 
 // FileDiagnostics says what the weights and the propensities tell of
@@ -117,10 +119,10 @@ type FilePosition struct {
 	StdErr     *float64 `json:"std_err,omitempty"` // by row
 }
 
-// Estimate returns an estimator's answer by name.
+// Estimate returns an estimator's answer by name, such as dr or dros:lambda=10.
 func (r *FileReport) Estimate(name string) (*FileEstimate, bool) {
 	for i := range r.Estimates {
-		if r.Estimates[i].Estimator == name {
+		if r.Estimates[i].Name == name {
 			return &r.Estimates[i], true
 		}
 	}

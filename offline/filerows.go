@@ -113,7 +113,7 @@ func (b *actionBook) name(k int) string {
 // row fills r with what row i contributes; action is its number.
 func (p *filePiece) row(i, action int, r *estimators.Row) {
 	π := p.probability(i, action)
-	*r = estimators.Row{Weight: π / p.propensity[i], Reward: p.reward[i], Support: 1, Matched: p.reward[i] != 0}
+	*r = estimators.Row{Weight: π / p.propensity[i], Reward: p.reward[i], Support: 1, Propensity: p.propensity[i], Matched: p.reward[i] != 0}
 	if p.predictions.present() {
 		q := p.predictions.row(i)
 		r.Q = q[action]

@@ -20,6 +20,8 @@ type fileStudy struct {
 	negative             int64
 	matched              int64 // rewards other than 0
 	minPropensity        float64
+	maxPropensity        float64
+	certain              bool // the candidate takes or leaves every logged action
 	predicted            span // of a reward model
 	actions              []fileAction
 	weights              weightHistogram
@@ -49,7 +51,7 @@ const mostPositions = 64
 
 func newFileStudy() *fileStudy {
 	return &fileStudy{rewardMin: math.Inf(1), rewardMax: math.Inf(-1), minPropensity: math.Inf(1), predicted: emptySpan(),
-		positions: map[int64]*filePosition{}, ascending: true}
+		positions: map[int64]*filePosition{}, ascending: true, certain: true}
 }
 
 // piece takes checked rows; action numbers them.
@@ -71,9 +73,11 @@ func (s *fileStudy) piece(p *filePiece, action []int) {
 			s.matched++
 		}
 		μ := p.propensity[i]
-		s.minPropensity = min(s.minPropensity, μ)
+		s.minPropensity, s.maxPropensity = min(s.minPropensity, μ), max(s.maxPropensity, μ)
 		s.weights.add(r.Weight)
-		s.action(action[i], μ, p.probability(i, action[i]), row, r.Matched)
+		π := p.probability(i, action[i])
+		s.certain = s.certain && (π == 0 || π == 1)
+		s.action(action[i], μ, π, row, r.Matched)
 		if p.predictions.present() {
 			for _, q := range p.predictions.row(i) {
 				s.predicted.see(q)

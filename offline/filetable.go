@@ -3,9 +3,7 @@ package offline
 import (
 	"fmt"
 	"io"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -57,7 +55,7 @@ func (r *FileReport) WriteTable(w io.Writer) error {
 	rows := [][]string{{"estimator", "value", fmt.Sprintf("%.0f%% interval", 100*r.Level), "", "method"}}
 	for i := range r.Estimates {
 		e := &r.Estimates[i]
-		row := []string{e.label(), "–", "–", "", ""}
+		row := []string{e.Name, "–", "–", "", ""}
 		if e.Value != nil {
 			row[1] = number(*e.Value)
 		}
@@ -83,16 +81,6 @@ func (r *FileReport) WriteTable(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// label is an estimator's name with its hyperparameters.
-func (e *FileEstimate) label() string {
-	var b strings.Builder
-	b.WriteString(e.Estimator)
-	for _, k := range slices.Sorted(maps.Keys(e.Parameters)) {
-		fmt.Fprintf(&b, ":%s=%g", k, e.Parameters[k])
-	}
-	return b.String()
 }
 
 // textAxis draws intervals as text on a common axis.
