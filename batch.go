@@ -30,6 +30,7 @@ type Batch struct {
 	Contexts [][]byte  // canonical JSON of context and customer; nil unless asked for
 
 	Policies   []string // id@version that served
+	Features   []string // id@version of the schema that X is in, "" where rows carry none
 	Experiment []string
 	Arm        []string
 

@@ -34,6 +34,9 @@ type Query struct {
 	// SkipSetAside leaves out rows set aside for evaluation.
 	SkipSetAside bool
 	Contexts     bool // fill Batch.Contexts
+	// Schema, with Contexts, leaves the contexts of rows empty whose X is in this
+	// schema (id@version) already.
+	Schema string
 	BatchSize    int  // rows in a batch; 0: 8192
 }
 

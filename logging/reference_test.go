@@ -59,7 +59,7 @@ func newRandomLog(rng *rand.Rand, decisions, reports int) *randomLog {
 		at := moment()
 		d := nextbest.Decision{
 			ID: newID(at, rng), Slot: 1, Time: at, Placement: pick("web@1", "web@2", "email@1"), Customer: customers[rng.IntN(len(customers))],
-			Source: pick("live", "live", "import-1"), Policy: pick("p@1", "p@2"), Experiment: pick("", "exp@1", "exp@2", "other@1"),
+			Source: pick("live", "live", "import-1"), Policy: pick("p@1", "p@2"), Features: pick("f@1", "f@2"), Experiment: pick("", "exp@1", "exp@2", "other@1"),
 			SetAside: rng.IntN(5) == 0, Floor: float64(rng.IntN(3)) / 100, Context: []byte(fmt.Sprintf(`{"n":%d}`, rng.IntN(1000))),
 			Key: pick("", "k1", "k2", "k'3"), Model: rng.Uint64N(3),
 		}

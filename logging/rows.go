@@ -167,10 +167,11 @@ func planRows(q nextbest.Query, now time.Time) (*rowPlan, error) {
 }
 
 // signatureSQL packs what repeats from row to row (eligible actions, policy,
-// experiment, arm) into one string: the lengths in bytes, a colon, the texts.
-// One string sorts faster than four dictionary columns, and is looked up once.
+// features, experiment, arm) into one string: the lengths in bytes, a colon, the
+// texts. One string sorts faster than five dictionary columns, and is looked up
+// once.
 func signatureSQL(eligible string) string {
-	return `concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), ` + eligible + `), [length(policy), length(experiment), length(arm)]), ','), ':', arrayStringConcat(` + eligible + `), policy, experiment, arm)`
+	return `concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), ` + eligible + `), [length(policy), length(features), length(experiment), length(arm)]), ','), ':', arrayStringConcat(` + eligible + `), policy, features, experiment, arm)`
 }
 
 // decisions returns the query of the decisions at the placement, all of them
@@ -182,7 +183,11 @@ func (p *rowPlan) decisions() string {
 		eligible, chances, x = "CAST([], 'Array(String)')", "CAST([], 'Array(Float64)')", "CAST([], 'Array(Float32)')"
 	}
 	if p.contexts {
-		context = ", if(selected, context, '') AS context_text"
+		needed := "selected"
+		if p.query.Schema != "" {
+			needed += " AND (empty(x) OR features != " + quote(p.query.Schema) + ")"
+		}
+		context = ", if(" + needed + ", context, '') AS context_text"
 	}
 	return `WITH toUInt8(` + all(p.selected()) + `) AS selected
 SELECT customer, time, decision_id, slot, selected,
@@ -371,22 +376,23 @@ func quoteAll(texts []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// parseSignature takes signatureSQL's string apart.
-func parseSignature(text string) (eligible []string, policy, experiment, arm string, err error) {
+// parseSignature takes signatureSQL's string apart; eligible is left to the
+// caller to number.
+func parseSignature(text string) (eligible []string, s *signature, err error) {
 	header, rest, ok := strings.Cut(text, ":")
 	if !ok {
-		return nil, "", "", "", errors.New("no lengths")
+		return nil, nil, errors.New("no lengths")
 	}
 	for _, h := range strings.Split(header, ",") {
 		n, err := strconv.Atoi(h)
 		if err != nil || n < 0 || n > len(rest) {
-			return nil, "", "", "", fmt.Errorf("length %q", h)
+			return nil, nil, fmt.Errorf("length %q", h)
 		}
 		eligible, rest = append(eligible, rest[:n]), rest[n:]
 	}
-	n := len(eligible) - 3
+	n := len(eligible) - 4
 	if n < 0 || rest != "" {
-		return nil, "", "", "", errors.New("too short or too long")
+		return nil, nil, errors.New("too short or too long")
 	}
-	return eligible[:n], eligible[n], eligible[n+1], eligible[n+2], nil
+	return eligible[:n], &signature{policy: eligible[n], features: eligible[n+1], experiment: eligible[n+2], arm: eligible[n+3]}, nil
 }

@@ -45,8 +45,8 @@ func newRowColumns(contexts bool) *rowColumns {
 
 // signature is what many rows share.
 type signature struct {
-	eligible                []uint32 // places in the dictionary
-	policy, experiment, arm string
+	eligible                          []uint32 // places in the dictionary
+	policy, features, experiment, arm string
 }
 
 // maxSignatures bounds the memory of a log whose eligible sets rarely repeat.
@@ -263,6 +263,7 @@ func (m *rowMerge) add(i int) (int, error) {
 	lo, hi = rowBounds(in.xEnds.Offsets, i)
 	b.X = append(b.X, in.x[lo:hi]...)
 	b.Policies = append(b.Policies, s.policy)
+	b.Features = append(b.Features, s.features)
 	b.Experiment = append(b.Experiment, s.experiment)
 	b.Arm = append(b.Arm, s.arm)
 	b.Reward = append(b.Reward, m.plan.query.Objective.Default)
@@ -281,7 +282,7 @@ func newBatch(n, width, eligible int) *nextbest.Batch {
 		Offsets: make([]int, 1, n+1), Eligible: make([]uint32, 0, n*eligible), Probabilities: make([]float64, 0, n*eligible),
 		Chosen: make([]int, 0, n), Propensity: make([]float64, 0, n), Floor: make([]float64, 0, n),
 		Width: width, X: make([]float32, 0, n*width),
-		Policies: make([]string, 0, n), Experiment: make([]string, 0, n), Arm: make([]string, 0, n),
+		Policies: make([]string, 0, n), Features: make([]string, 0, n), Experiment: make([]string, 0, n), Arm: make([]string, 0, n),
 		Reward: make([]float64, 0, n), Matched: make([]bool, 0, n),
 	}
 }
@@ -304,11 +305,10 @@ func (m *rowMerge) lookUp(i int) (*signature, error) {
 	if s := m.signatures[string(text)]; s != nil {
 		return s, nil
 	}
-	eligible, policy, experiment, arm, err := parseSignature(string(text))
+	eligible, s, err := parseSignature(string(text))
 	if err != nil {
 		return nil, nextbest.Errorf(nextbest.Internal, "decision %s: signature %q: %w", m.in.id[i], text, err)
 	}
-	s := &signature{policy: policy, experiment: experiment, arm: arm}
 	for _, a := range eligible {
 		n, ok := m.dictionary[a]
 		if !ok {

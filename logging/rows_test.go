@@ -31,7 +31,7 @@ func randomQuery(rng *rand.Rand, last uint64) nextbest.Query {
 			Default: float64(rng.IntN(2)) * -0.25,
 		},
 		Source: maybe("live", "import-1"), Experiment: maybe("exp", "exp@2", "other"), SkipSetAside: rng.IntN(2) == 0, SkipHeld: rng.IntN(2) == 0, Own: rng.IntN(3) == 0,
-		Contexts: rng.IntN(2) == 0, BatchSize: []int{0, 1, 7, 64}[rng.IntN(4)],
+		Contexts: rng.IntN(2) == 0, Schema: maybe("f@1"), BatchSize: []int{0, 1, 7, 64}[rng.IntN(4)],
 	}
 	if rng.IntN(2) == 0 {
 		q.From = t0.Add(time.Duration(rng.IntN(60)) * grid)
@@ -118,17 +118,21 @@ func checkRows(t *testing.T, s *Store, q nextbest.Query, want map[key]row) int {
 				eligible = append(eligible, b.Actions[c])
 			}
 			d := w.d
-			got := fmt.Sprint(b.Time[i], b.Customer[i], eligible, chances, eligible[b.Chosen[i]], b.X[i*b.Width:(i+1)*b.Width], b.Policies[i], b.Experiment[i], b.Arm[i], b.Matched[i])
+			got := fmt.Sprint(b.Time[i], b.Customer[i], eligible, chances, eligible[b.Chosen[i]], b.X[i*b.Width:(i+1)*b.Width], b.Policies[i], b.Features[i], b.Experiment[i], b.Arm[i], b.Matched[i])
 			propensity, floor := propensityOf(q, d)
-			should := fmt.Sprint(d.Time.UnixMicro(), d.Customer, d.Eligible, d.Probabilities, d.Action, d.X, d.Policy, d.Experiment, d.Arm, w.matched)
+			should := fmt.Sprint(d.Time.UnixMicro(), d.Customer, d.Eligible, d.Probabilities, d.Action, d.X, d.Policy, d.Features, d.Experiment, d.Arm, w.matched)
 			if got != should {
 				t.Errorf("decision %v is\n%s\nwant\n%s", k, got, should)
 			}
 			if !near(b.Reward[i], w.reward) || !near(b.Propensity[i], propensity) || !near(b.Floor[i], floor) {
 				t.Errorf("decision %v: reward %v, propensity %v, floor %v; want %v, %v and %v", k, b.Reward[i], b.Propensity[i], b.Floor[i], w.reward, propensity, floor)
 			}
-			if q.Contexts && string(b.Contexts[i]) != string(d.Context) || !q.Contexts && b.Contexts != nil {
-				t.Errorf("decision %v: contexts %q, want %q", k, b.Contexts, d.Context)
+			context := string(d.Context)
+			if q.Schema != "" && q.Schema == d.Features && len(d.X) > 0 {
+				context = ""
+			}
+			if q.Contexts && string(b.Contexts[i]) != context || !q.Contexts && b.Contexts != nil {
+				t.Errorf("decision %v: context %q, want %q", k, b.Contexts[i], context)
 			}
 		}
 		return nil
@@ -226,12 +230,12 @@ func TestSplitInSQL(t *testing.T) {
 
 // TestSignature takes apart what it should and refuses what it should not.
 func TestSignature(t *testing.T) {
-	eligible, policy, experiment, arm, err := parseSignature("1,0,3,3,0,1:a,:bp@1z")
-	if err != nil || !slices.Equal(eligible, []string{"a", "", ",:b"}) || policy != "p@1" || experiment != "" || arm != "z" {
-		t.Errorf("%q %q %q %q %v", eligible, policy, experiment, arm, err)
+	eligible, s, err := parseSignature("1,0,3,3,3,0,1:a,:bp@1f@2z")
+	if err != nil || !slices.Equal(eligible, []string{"a", "", ",:b"}) || s.policy != "p@1" || s.features != "f@2" || s.experiment != "" || s.arm != "z" {
+		t.Errorf("%q %+v %v", eligible, s, err)
 	}
 	for _, bad := range []string{"", "1", "1,1:ab", "1,1,1:ab", "1,1,1:abcd", "-1,1,1:abc", "x,1,1:abc"} {
-		if _, _, _, _, err := parseSignature(bad); err == nil {
+		if _, _, err := parseSignature(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}

@@ -26,10 +26,11 @@ type Forker interface {
 	Fork() Candidate
 }
 
-// ContextFree is a candidate that may say that it never reads Batch.Contexts;
-// where all say so, contexts are not read from the log, which is faster.
+// ContextFree is a candidate that may say that it does not read Batch.Contexts
+// where every row's X is in one of the given schemas (Batch.Features); where all
+// say so, contexts are not read from the log, which is faster.
 type ContextFree interface {
-	ContextFree() bool
+	ContextFree(features []string) bool
 }
 
 // Reader streams mature rows ordered by customer.

@@ -278,7 +278,7 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 	}
 	var open [lanes]string
 	known := len(r.actions.names)
-	err := r.pass(ctx, needContexts(r.req.Candidates), parallel, func(b *nextbest.Batch) error {
+	err := r.pass(ctx, needContexts(r.req.Candidates, s.schemas()), parallel, func(b *nextbest.Batch) error {
 		if len(r.actions.names) != known || b.Width > 0 && model.width == 0 {
 			return nextbest.Errorf(nextbest.Conflict, "the log changed while it was read: set the query's position (upto) and run again")
 		}
@@ -329,9 +329,9 @@ func forkAll(candidates []Candidate) ([]Candidate, bool) {
 }
 
 // needContexts reports whether any candidate reads Batch.Contexts.
-func needContexts(candidates []Candidate) bool {
+func needContexts(candidates []Candidate, features []string) bool {
 	for _, c := range candidates {
-		if f, ok := c.(ContextFree); !ok || !f.ContextFree() {
+		if f, ok := c.(ContextFree); !ok || !f.ContextFree(features) {
 			return true
 		}
 	}

@@ -122,7 +122,7 @@ func (p SimulatedPolicy) Name() string { return p.name }
 func (p SimulatedPolicy) Fork() Candidate { return p }
 
 // ContextFree reports that p reads features alone.
-func (p SimulatedPolicy) ContextFree() bool { return true }
+func (p SimulatedPolicy) ContextFree([]string) bool { return true }
 
 // Explore returns p with uniform exploration over the eligible actions.
 func (p SimulatedPolicy) Explore(epsilon float64) SimulatedPolicy {

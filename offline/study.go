@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"nextbest"
@@ -39,6 +40,8 @@ type study struct {
 	other                  int64 // rewards other than 0 and 1
 	inTraining, inCustomer bool  // of the current customer
 	policies               map[string]int64
+	features               map[string]bool // schemas of the rows' features, "" among them
+	lastFeatures           string
 	arms                   map[string]bool // that served, "" among them
 	lastArm                string
 	lastPolicy             string
@@ -49,7 +52,7 @@ type study struct {
 func newStudy(req *Request, width int) *study {
 	return &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
 		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
-		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, arms: map[string]bool{}, nothing: -1}
+		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, features: map[string]bool{}, arms: map[string]bool{}, nothing: -1}
 }
 
 // widen gives the reward model features after rows that had none.
@@ -113,6 +116,10 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	}
 	s.eligible += int64(len(eligible))
 	s.countPolicy(b.Policies[i])
+	if i < len(b.Features) && (b.Features[i] != s.lastFeatures || len(s.features) == 0) {
+		s.lastFeatures = b.Features[i]
+		s.features[s.lastFeatures] = true
+	}
 	if i < len(b.Arm) && (b.Arm[i] != s.lastArm || len(s.arms) == 0) {
 		s.lastArm = b.Arm[i]
 		s.arms[s.lastArm] = true
@@ -238,7 +245,11 @@ func (s *study) merge(o *study) {
 		s.policies[p] += n
 	}
 	maps.Copy(s.arms, o.arms)
+	maps.Copy(s.features, o.features)
 }
+
+// schemas returns the schemas of the rows' features, sorted.
+func (s *study) schemas() []string { return slices.Sorted(maps.Keys(s.features)) }
 
 // rowErrorf names a logged row in an error.
 func rowErrorf(b *nextbest.Batch, i int, format string, args ...any) error {

@@ -22,9 +22,6 @@ type evaluator struct{ p *platform }
 // shared is a registered policy that several cores may ask at once.
 type shared struct{ *decisions.Candidate }
 
-// ContextFree reports whether the rows' contexts need not be read.
-func (s shared) ContextFree() bool { return !s.NeedsContexts() }
-
 // Fork returns the candidate itself.
 func (s shared) Fork() offline.Candidate { return s }
 

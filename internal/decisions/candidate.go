@@ -52,13 +52,19 @@ type candidateScratch struct {
 // Name returns policy@version, or policy@version/model.
 func (k *Candidate) Name() string { return k.name }
 
-// NeedsContexts reports whether rows must carry their contexts: policies with
-// rules and policies with a feature schema need them.
-func (k *Candidate) NeedsContexts() bool { return len(k.arm.rules) > 0 || k.arm.features.ID != "" }
+// ContextFree reports whether rows need not carry their contexts when their
+// features are in the given schemas (id@version): policies with rules always
+// need them, and policies with another feature schema.
+func (k *Candidate) ContextFree(features []string) bool {
+	if len(k.arm.rules) > 0 {
+		return false
+	}
+	return k.arm.features.ID == "" || len(features) == 1 && features[0] == k.arm.spec.Features
+}
 
 // Distribution writes into p the candidate's probability of each action that
-// row had eligible, in the row's order. Where the batch has no contexts, its X
-// is taken for the candidate's own if it is as wide. The error is
+// row had eligible, in the row's order. Where the row's X is not in the
+// candidate's own schema, it is encoded from the row's context. The error is
 // nextbest.Invalid and names the row's decision.
 func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error {
 	s := k.scratch.Get().(*candidateScratch)
@@ -70,8 +76,11 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 	fail := func(format string, args ...any) error {
 		return nextbest.Errorf(nextbest.Invalid, "candidate %s on decision %s: %w", k.name, b.Decision[row], nextbest.Errorf(nextbest.Invalid, format, args...))
 	}
-	decoded := b.Contexts != nil && k.NeedsContexts()
-	if decoded {
+	logged := k.arm.features.ID != "" && b.Width == k.arm.schema.Width() && row < len(b.Features) && b.Features[row] == k.arm.spec.Features
+	if len(k.arm.rules) > 0 || k.arm.features.ID != "" && !logged {
+		if b.Contexts == nil {
+			return fail("its rules or its schema %s need the rows' contexts, and they were not read", k.arm.features)
+		}
 		if s.row != b.Decision[row] || s.row == uuid.Nil {
 			var err error
 			if s.context, s.customer, err = readContext(b.Contexts[row]); err != nil {
@@ -79,8 +88,6 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 			}
 			s.row = b.Decision[row]
 		}
-	} else if len(k.arm.rules) > 0 {
-		return fail("its rules need the rows' contexts, and they were not read")
 	} else {
 		s.row, s.context, s.customer = uuid.UUID{}, nil, nil
 	}
@@ -88,15 +95,13 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 	var x []float32
 	switch {
 	case k.arm.schema == nil:
-	case k.arm.features.ID == "" || decoded:
+	case logged:
+		x = b.X[row*b.Width : (row+1)*b.Width]
+	default:
 		var err error
 		if x, err = s.encode(k.arm, s.context); err != nil {
 			return fail("%w", err)
 		}
-	case b.Width == k.arm.schema.Width():
-		x = b.X[row*b.Width : (row+1)*b.Width]
-	default:
-		return fail("its schema %s has %d columns and the rows have %d; read the rows with their contexts", k.arm.features, k.arm.schema.Width(), b.Width)
 	}
 	if err := s.answer(k.arm, x); err != nil {
 		return fail("%w", err)

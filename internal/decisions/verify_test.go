@@ -221,7 +221,7 @@ func TestCandidate(t *testing.T) {
 				got := make([]float64, len(logged))
 				err := k.Distribution(got, b, i)
 				if id == "rules" && !contexts {
-					if nextbest.CodeOf(err) != nextbest.Invalid || !k.NeedsContexts() {
+					if nextbest.CodeOf(err) != nextbest.Invalid || k.ContextFree([]string{"shop@1"}) {
 						t.Fatalf("rules without contexts: %v", err)
 					}
 					continue
@@ -235,7 +235,7 @@ func TestCandidate(t *testing.T) {
 			}
 		}
 		b.Width, b.X = 2, make([]float32, 2*b.N())
-		if k.NeedsContexts() {
+		if !k.ContextFree([]string{"other@1"}) {
 			if err := k.Distribution(make([]float64, 5), b, 0); nextbest.CodeOf(err) != nextbest.Invalid {
 				t.Errorf("%s on rows of another width: %v", policy, err)
 			}
@@ -270,7 +270,7 @@ func batch(rows []nextbest.Decision) *nextbest.Batch {
 		b.Offsets = append(b.Offsets, len(b.Eligible))
 		b.Decision = append(b.Decision, r.ID)
 		b.Time = append(b.Time, r.Time.UnixMicro())
-		b.X = append(b.X, r.X...)
+		b.X, b.Features = append(b.X, r.X...), append(b.Features, r.Features)
 		b.Contexts = append(b.Contexts, r.Context)
 	}
 	return b

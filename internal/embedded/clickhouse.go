@@ -234,8 +234,15 @@ func (c *ClickHouse) start(ctx context.Context) error {
 			p.stop(0)
 			return fmt.Errorf("port %d: %w", c.settings.port, errPortTaken)
 		}
+		if strings.Contains(p.output(), cannotListen) {
+			p.stop(0)
+			return fmt.Errorf("%s is a ClickHouse that cannot listen: take the version that this program fetches (%s@%s)", c.options.Library, libraryPackage, libraryVersion)
+		}
 	}
 }
+
+// cannotListen is what a library older than ours answers when it is asked to.
+const cannotListen = "SYSTEM START LISTEN query is not supported"
 
 // codeTooManySimultaneous is ClickHouse's TOO_MANY_SIMULTANEOUS_QUERIES, which
 // says nothing about who owns the port.

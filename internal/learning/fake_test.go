@@ -133,6 +133,7 @@ func (l *fakeLog) Rows(_ context.Context, q nextbest.Query, each func(*nextbest.
 			b.Chosen = append(b.Chosen, slices.Index(r.d.Eligible, r.d.Action))
 			b.Time = append(b.Time, r.d.Time.UnixMicro())
 			b.Decision, b.Customer, b.Policies = append(b.Decision, r.d.ID), append(b.Customer, r.d.Customer), append(b.Policies, r.d.Policy)
+			b.Features = append(b.Features, r.d.Features)
 			b.Reward, b.Matched = append(b.Reward, r.reward), append(b.Matched, r.matched)
 			b.X, b.Width = append(b.X, r.d.X...), len(r.d.X)
 			if q.Contexts {

@@ -21,9 +21,6 @@ type Job struct {
 	// placement and objective, W (MatureAt) and P (Upto). Rows set aside are left
 	// out whatever they say.
 	Queries []nextbest.Query
-	// SameFeatures reports whether rows served by a policy (id@version) carry x
-	// in this job's schema; the others are encoded from their contexts. Nil: none.
-	SameFeatures func(policy string) bool
 }
 
 // Outcome is what training gives.
@@ -56,7 +53,6 @@ type student struct {
 	job     Job
 	learner *bandit.Learner
 	x       []float32
-	same    map[string]bool // answers of job.SameFeatures
 
 	rows, unusable int64
 	why            error
@@ -74,7 +70,7 @@ func newStudent(job Job) (*student, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &student{job: job, learner: learner, x: make([]float32, width), same: map[string]bool{}}, nil
+	return &student{job: job, learner: learner, x: make([]float32, width)}, nil
 }
 
 func (s *student) outcome() *Outcome {
@@ -90,7 +86,7 @@ func (s *student) read(ctx context.Context, log Log, q nextbest.Query) error {
 		return nextbest.FieldErrorf("split", "must have 0 ≤ from < to ≤ 1")
 	}
 	q.SkipSetAside = true
-	q.Contexts = s.job.Schema != nil
+	q.Contexts, q.Schema = s.job.Schema != nil, s.job.Spec.Features
 	s.learner.Age(q.MatureAt)
 	return log.Rows(ctx, q, func(b *nextbest.Batch) error {
 		for i := range b.N() {
@@ -124,16 +120,15 @@ func (s *student) row(b *nextbest.Batch, i int) error {
 	return nil
 }
 
-// features returns x of row i: as logged where the row was served by a policy
-// with the same schema, and otherwise encoded from the context as a decision
-// would have done.
+// features returns x of row i: as logged where the row carries it in the same
+// schema, and otherwise encoded from the context as a decision would have done.
 func (s *student) features(b *nextbest.Batch, i int) ([]float32, error) {
 	if s.job.Schema == nil {
 		s.x[0] = 1
 		return s.x, nil
 	}
 	width := len(s.x)
-	if b.Width == width && s.sameFeatures(b.Policies[i]) {
+	if b.Width == width && i < len(b.Features) && b.Features[i] == s.job.Spec.Features {
 		if x := b.X[i*width : (i+1)*width]; finite(x) {
 			return x, nil
 		}
@@ -151,18 +146,6 @@ func (s *student) features(b *nextbest.Batch, i int) ([]float32, error) {
 		return nil, err
 	}
 	return s.x, nil
-}
-
-func (s *student) sameFeatures(policy string) bool {
-	if s.job.SameFeatures == nil {
-		return false
-	}
-	same, known := s.same[policy]
-	if !known {
-		same = s.job.SameFeatures(policy)
-		s.same[policy] = same
-	}
-	return same
 }
 
 func finite(x []float32) bool {

@@ -161,7 +161,7 @@ func TestTrainRefusals(t *testing.T) {
 	}
 }
 
-// TestLoggedFeatures: where the serving policy had the same schema, x is taken
+// TestLoggedFeatures: where the row's features are in the same schema, x is taken
 // from the log and the context is not needed; what the context gives is the
 // same to the last bit.
 func TestLoggedFeatures(t *testing.T) {
@@ -184,7 +184,7 @@ func TestLoggedFeatures(t *testing.T) {
 		if err := schema.Encode(d.X, in.Context); err != nil {
 			t.Fatal(err)
 		}
-		d.Policy, d.Context = "lints@1", []byte("not needed")
+		d.Features, d.Context = "f@1", []byte("not needed")
 		logged.add(d)
 	}
 	var bytesOf [2][]byte
@@ -323,6 +323,7 @@ func BenchmarkTrain(b *testing.B) {
 		batch.Probabilities = append(batch.Probabilities, make([]float64, 20)...)
 		batch.Decision, batch.Policies = append(batch.Decision, d.ID), append(batch.Policies, "lints@1")
 		batch.Time = append(batch.Time, d.Time.UnixMicro())
+		batch.Features = append(batch.Features, "")
 		batch.Chosen, batch.Reward = append(batch.Chosen, i%20), append(batch.Reward, rng.Float64())
 		context := map[string]any{}
 		for j := range 31 {
@@ -339,9 +340,12 @@ func BenchmarkTrain(b *testing.B) {
 		}
 		batch.Contexts = append(batch.Contexts, raw)
 	}
-	for name, same := range map[string]bool{"logged": true, "encoded": false} {
+	for name, features := range map[string]string{"logged": spec.Features, "encoded": "other@1"} {
 		b.Run(name, func(b *testing.B) {
-			s, err := newStudent(Job{Policy: lints, Spec: spec, Schema: schema, SameFeatures: func(string) bool { return same }})
+			for i := range batch.Features {
+				batch.Features[i] = features
+			}
+			s, err := newStudent(Job{Policy: lints, Spec: spec, Schema: schema})
 			if err != nil {
 				b.Fatal(err)
 			}

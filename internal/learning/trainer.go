@@ -184,14 +184,6 @@ func (t *Trainer) job(m Model) (Job, error) {
 		return Job{}, err
 	}
 	job := Job{Policy: m.Policy, Spec: spec, Schema: schema}
-	job.SameFeatures = func(policy string) bool {
-		ref, err := nextbest.ParseRef(policy)
-		if err != nil {
-			return false
-		}
-		other, _, err := t.policy(ref)
-		return err == nil && other.Features == spec.Features
-	}
 	models, err := Lineage(t.opts.Definitions, m.Policy, m.Base)
 	if err != nil {
 		return Job{}, err
