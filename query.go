@@ -36,8 +36,8 @@ type Query struct {
 	Contexts     bool // fill Batch.Contexts
 	// Schema, with Contexts, leaves the contexts of rows empty whose X is in this
 	// schema (id@version) already.
-	Schema string
-	BatchSize    int  // rows in a batch; 0: 8192
+	Schema    string
+	BatchSize int // rows in a batch; 0: 8192
 }
 
 // Split selects the customers with From ≤ Uniform(Salt, customer) < To.
