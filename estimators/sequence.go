@@ -132,3 +132,16 @@ func (s *DifferenceSequence) radius(alpha float64, oneSided bool) float64 {
 	}
 	return AsymptoticRadius(s.n, math.Sqrt(s.m2/float64(s.n)), alpha, s.planned, oneSided)
 }
+
+// Asymptotic returns the asymptotic confidence sequence of an off-policy value at
+// its present sample size (Waudby-Smith et al. 2024, arXiv 2103.06476, eq. 4),
+// tightest after planned customers; unbounded below BurnIn matched conversions.
+// See AsymptoticRadius.
+func (e Estimate) Asymptotic(conversions, planned, alpha float64) Interval {
+	if conversions < BurnIn || e.Customers < 2 {
+		return Interval{Low: math.Inf(-1), High: math.Inf(1)}
+	}
+	n := float64(e.Customers)
+	r := AsymptoticRadius(int(n), e.StdErr*math.Sqrt(n), alpha, planned, false)
+	return Interval{Low: e.Value - r, High: e.Value + r}
+}
