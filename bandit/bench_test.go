@@ -240,7 +240,7 @@ func BenchmarkEncode(b *testing.B) {
 	x := make([]float32, s.Width())
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.Encode(x, context); err != nil {
+		if err := s.Encode(x, context, time.Time{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -281,7 +281,7 @@ func TestDecisionPathAllocatesNothing(t *testing.T) {
 	context := map[string]any{"recency": 2.3, "age": 50.0, "newbie": true, "channel": "Phone"}
 	x := make([]float32, s.Width())
 	check("Encode", func() {
-		if err := s.Encode(x, context); err != nil {
+		if err := s.Encode(x, context, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	})

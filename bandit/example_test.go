@@ -3,6 +3,7 @@ package bandit_test
 import (
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,7 +27,7 @@ func Example() {
 	}
 	x := make([]float32, schema.Width())
 	for i := range 300 { // recent customers answer mail, the others do not
-		if err := schema.Encode(x, map[string]any{"recency": float64(i % 12)}); err != nil {
+		if err := schema.Encode(x, map[string]any{"recency": float64(i % 12)}, time.Time{}); err != nil {
 			log.Fatal(err)
 		}
 		reward := 0.0
@@ -49,7 +50,7 @@ func Example() {
 	}
 	p, scores := make([]float64, 2), make([]float64, 2)
 	for _, recency := range []float64{1, 11} {
-		if err := schema.Encode(x, map[string]any{"recency": recency}); err != nil {
+		if err := schema.Encode(x, map[string]any{"recency": recency}, time.Time{}); err != nil {
 			log.Fatal(err)
 		}
 		if err := policy.Distribution(p, scores, request); err != nil {

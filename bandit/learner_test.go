@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 type row struct {
@@ -280,7 +281,7 @@ func TestWeightsAreReadable(t *testing.T) {
 	x := make([]float32, s.Width())
 	for range n {
 		recency, newbie := rng.NormFloat64(), rng.IntN(2) == 0
-		if err := s.Encode(x, map[string]any{"recency": recency, "newbie": newbie}); err != nil {
+		if err := s.Encode(x, map[string]any{"recency": recency, "newbie": newbie}, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		reward := 2 - recency + sigma*rng.NormFloat64()

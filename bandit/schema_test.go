@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const retail = `{"features":[
@@ -51,7 +52,7 @@ func TestSchemaEncodes(t *testing.T) {
 	} {
 		got := make([]float32, s.Width())
 		got[3] = 99 // what was there before must not matter
-		if err := s.Encode(got, c.context); err != nil {
+		if err := s.Encode(got, c.context, time.Time{}); err != nil {
 			t.Errorf("%v: %v", c.context, err)
 		} else if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: %v, want %v", c.context, got, c.want)
@@ -62,7 +63,7 @@ func TestSchemaEncodes(t *testing.T) {
 func TestBiasAlone(t *testing.T) {
 	for _, s := range []*Schema{BiasAlone(), mustSchema(t, `{"features":[]}`)} {
 		x := []float32{9}
-		if err := s.Encode(x, map[string]any{"recency": "ignored"}); err != nil || x[0] != 1 || !reflect.DeepEqual(s.Names(), []string{Bias}) {
+		if err := s.Encode(x, map[string]any{"recency": "ignored"}, time.Time{}); err != nil || x[0] != 1 || !reflect.DeepEqual(s.Names(), []string{Bias}) {
 			t.Errorf("%v %v %v", x, s.Names(), err)
 		}
 	}
@@ -94,12 +95,12 @@ func TestEncodeRefuses(t *testing.T) {
 			context[k] = v
 		}
 		context[c.key] = c.value
-		err := s.Encode(make([]float32, s.Width()), context)
+		err := s.Encode(make([]float32, s.Width()), context, time.Time{})
 		if !hasProblem(err, "context."+c.key, c.text) {
 			t.Errorf("%s = %v: error %v, want %q", c.key, c.value, err, c.text)
 		}
 	}
-	err := s.Encode(make([]float32, s.Width()), map[string]any{"recency": "x", "newbie": 1})
+	err := s.Encode(make([]float32, s.Width()), map[string]any{"recency": "x", "newbie": 1}, time.Time{})
 	if !hasProblem(err, "context.recency", "number") || !hasProblem(err, "context.newbie", "true or false") {
 		t.Errorf("both problems must be reported: %v", err)
 	}
@@ -111,7 +112,7 @@ func TestNewSchemaRefuses(t *testing.T) {
 		{`{}`, "features", "is missing"},
 		{`{"features":{}}`, "features", "array"},
 		{`{"features":[],"version":1}`, "version", "unknown field"},
-		{one(`{"name":"x","type":"timestamp"}`), "features[0].type", "numeric, boolean or categorical"},
+		{one(`{"name":"x","type":"vector"}`), "features[0].type", "numeric, boolean, categorical, timestamp, embedding or cross"},
 		{one(`{"name":"x","type":"numeric","unit":"m"}`), "features[0].unit", "unknown field"},
 		{one(`{"name":"","type":"numeric"}`), "features[0].name", "must be a name"},
 		{one(`{"name":"bias","type":"numeric"}`), "features[0].name", "other than bias"},

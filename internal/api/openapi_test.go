@@ -99,7 +99,7 @@ func TestConformance(t *testing.T) {
 	for _, r := range []struct{ kind, id, body string }{
 		{"actions", "mens", `{"goal":"cross_sell","group":"mail","treatments":[{"id":"a","channel":"email","content":"cms:mens-a"}],"value":2,"cost":{"per_contact":0.02},"eligibility":"customer.consent.email","consent":["email"],"caps":[{"scope":"group","max":2,"per":"7d"}],"cool_down":"36h","valid_from":"2026-01-01T00:00:00Z","owner":"crm"}`},
 		{"objectives", "value", objectiveBody},
-		{"features", "retail", `{"features":[{"name":"recency","type":"numeric","mean":5.8,"sd":3.5,"clip":5,"missing":"mean"},{"name":"channel","type":"categorical","levels":["Web"],"missing":"indicator"},{"name":"newbie","type":"boolean"}]}`},
+		{"features", "retail", `{"features":[{"name":"recency","type":"numeric","mean":5.8,"sd":3.5,"clip":5,"missing":"mean"},{"name":"channel","type":"categorical","levels":["Web"],"missing":"indicator"},{"name":"newbie","type":"boolean","missing":"default","default":true},{"name":"zip","type":"categorical","hash":64,"missing":"default","default":"1"},{"name":"at","type":"timestamp","parts":["hour","age_days"],"timezone":"Europe/Berlin","encoding":"one_hot","mean":3,"sd":2,"missing":"now"},{"name":"taste","renamed_from":"gusto","type":"embedding","width":2,"missing":"default","default":[1,2]},{"type":"cross","of":["channel","newbie"]}]}`},
 		{"placements", "web", placementBody},
 		{"experiments", "exp-1", experimentBody},
 		{"holdouts", "universal", `{"share":0.1,"salt":"h2"}`},

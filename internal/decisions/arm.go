@@ -26,13 +26,7 @@ type arm struct {
 }
 
 // biasAlone is the schema of policies that learn without one.
-var biasAlone = func() *bandit.Schema {
-	s, err := bandit.NewSchema([]byte(`{"features":[]}`))
-	if err != nil {
-		panic(err) // the definition is a constant
-	}
-	return s
-}()
+var biasAlone = bandit.BiasAlone()
 
 // arm returns a policy version with a model, taken over from a catalogue that
 // had it. The errors name what does not exist or does not fit.

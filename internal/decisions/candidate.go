@@ -99,7 +99,7 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 		x = b.X[row*b.Width : (row+1)*b.Width]
 	default:
 		var err error
-		if x, err = s.encode(k.arm, s.context); err != nil {
+		if x, err = s.encode(k.arm, s.context, time.UnixMicro(b.Time[row])); err != nil {
 			return fail("%w", err)
 		}
 	}

@@ -148,6 +148,7 @@ func (p *Pipeline) Decide(ctx context.Context, call Call) (Answer, error) {
 	}
 	w := p.work.Get().(*work)
 	defer p.work.Put(w)
+	w.now = p.o.Clock().UTC().Truncate(time.Microsecond)
 	if err := w.prepare(c, pl, &call, p.o.MaxContext); err != nil {
 		return Answer{}, err
 	}
@@ -155,7 +156,6 @@ func (p *Pipeline) Decide(ctx context.Context, call Call) (Answer, error) {
 	if call.Key != "" {
 		body = bodyHash(&call, w.customer, w.canonical.buf)
 	}
-	w.now = p.o.Clock().UTC().Truncate(time.Microsecond)
 	w.input.SetNow(w.now)
 	w.assign(c, pl)
 	id := p.mint.Mint(w.now)

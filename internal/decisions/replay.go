@@ -70,11 +70,12 @@ func (r *replay) answer(a *arm, x []float32) error {
 	return a.distribution(r.p, r.scores, &r.question, r.ids, x)
 }
 
-// encode encodes a context for an arm, into r.x; nil for arms without features.
-func (r *replay) encode(a *arm, context map[string]any) ([]float32, error) {
+// encode encodes the context of a decision made at a time for an arm, into r.x;
+// nil for arms without features.
+func (r *replay) encode(a *arm, context map[string]any, at time.Time) ([]float32, error) {
 	if a.schema == nil {
 		return nil, nil
 	}
 	r.x = slices.Grow(r.x[:0], a.schema.Width())[:a.schema.Width()]
-	return r.x, a.schema.Encode(r.x, context)
+	return r.x, a.schema.Encode(r.x, context, at)
 }

@@ -191,7 +191,7 @@ func (v *verifier) checkX() {
 		return
 	}
 	v.x = slices.Grow(v.x[:0], schema.Width())[:schema.Width()]
-	if err := schema.Encode(v.x, v.context); err != nil {
+	if err := schema.Encode(v.x, v.context, d.Time); err != nil {
 		v.differs("x", "the context was encoded", err)
 		return
 	}
@@ -236,7 +236,7 @@ func (v *verifier) distribution(what, policy string, model uint64) bool {
 	}
 	x := v.d.X
 	if a.schema == nil || a.spec.Features != v.d.Features {
-		if x, err = v.encode(a, v.context); err != nil {
+		if x, err = v.encode(a, v.context, v.d.Time); err != nil {
 			v.differs(what, "the context was encoded", err)
 			return false
 		}

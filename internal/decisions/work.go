@@ -79,7 +79,7 @@ func (w *work) prepare(c *Catalogue, pl *placement, call *Call, limit int) error
 	}
 	for i, u := range pl.schemas {
 		w.x[i] = slices.Grow(w.x[i][:0], u.schema.Width())[:u.schema.Width()]
-		if err := u.schema.Encode(w.x[i], w.context); err != nil {
+		if err := u.schema.Encode(w.x[i], w.context, w.now); err != nil {
 			return err
 		}
 	}

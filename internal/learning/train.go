@@ -142,7 +142,7 @@ func (s *student) features(b *nextbest.Batch, i int) ([]float32, error) {
 	if err := json.Unmarshal(b.Contexts[i], &logged); err != nil {
 		return nil, fmt.Errorf("its context is not JSON: %w", err)
 	}
-	if err := s.job.Schema.Encode(s.x, logged.Context); err != nil {
+	if err := s.job.Schema.Encode(s.x, logged.Context, time.UnixMicro(b.Time[i])); err != nil {
 		return nil, err
 	}
 	return s.x, nil

@@ -181,7 +181,7 @@ func TestLoggedFeatures(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.X = make([]float32, schema.Width())
-		if err := schema.Encode(d.X, in.Context); err != nil {
+		if err := schema.Encode(d.X, in.Context, d.Time); err != nil {
 			t.Fatal(err)
 		}
 		d.Features, d.Context = "f@1", []byte("not needed")
@@ -321,6 +321,7 @@ func BenchmarkTrain(b *testing.B) {
 		}
 		batch.Offsets = append(batch.Offsets, len(batch.Eligible))
 		batch.Probabilities = append(batch.Probabilities, make([]float64, 20)...)
+		batch.Time = append(batch.Time, d.Time.UnixMicro())
 		batch.Decision, batch.Policies = append(batch.Decision, d.ID), append(batch.Policies, "lints@1")
 		batch.Time = append(batch.Time, d.Time.UnixMicro())
 		batch.Features = append(batch.Features, "")
@@ -330,7 +331,7 @@ func BenchmarkTrain(b *testing.B) {
 			context[fmt.Sprintf("f%d", j)] = rng.Float64()
 		}
 		x := make([]float32, 32)
-		if err := schema.Encode(x, context); err != nil {
+		if err := schema.Encode(x, context, d.Time); err != nil {
 			b.Fatal(err)
 		}
 		batch.X = append(batch.X, x...)
