@@ -251,11 +251,6 @@ func (f *feature) timed() bool {
 	return f.kind == timestamp && (f.missing == missingNow || slices.Contains(f.parts, ageDays))
 }
 
-// standardised reports whether the feature has a mean and a standard deviation.
-func (f *feature) standardised() bool {
-	return f.kind == numeric || f.kind == timestamp && slices.Contains(f.parts, ageDays)
-}
-
 // appendNames appends the names of the feature's columns but for the indicator.
 func (f *feature) appendNames(names []string, s *Schema) []string {
 	switch f.kind {
