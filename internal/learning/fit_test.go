@@ -73,7 +73,7 @@ func encode(r *fakeRegistry, d nextbest.Decision) ([]float32, error) {
 		return nil, err
 	}
 	x := make([]float32, schema.Width())
-	return x, schema.Encode(x, logged.Context)
+	return x, schema.Encode(x, logged.Context, d.Time)
 }
 
 func fitOf(fits map[string]*fit, action string, width int) *fit {
