@@ -82,6 +82,18 @@ func (f *feature) appendPartNames(names []string) []string {
 	return names
 }
 
+// partWidth returns the number of a part's columns.
+func (f *feature) partWidth(part string) int {
+	switch c := timestampParts[part]; {
+	case c == nil:
+		return 1
+	case f.oneHot:
+		return c.n
+	default:
+		return 2
+	}
+}
+
 // encodeTime writes the parts of a moment, both times in microseconds since the
 // Unix epoch.
 func (f *feature) encodeTime(columns []float32, moment, now int64, problems *nextbest.Problems) {
