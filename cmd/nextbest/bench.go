@@ -12,6 +12,8 @@ import (
 	"nextbest/cmd/nextbest/bench"
 	"nextbest/cmd/nextbest/client"
 	"nextbest/internal/api"
+
+	"github.com/prometheus/procfs"
 )
 
 type benchCmd struct {
@@ -23,13 +25,25 @@ type benchServeCmd struct {
 	Connections int           `help:"Connections." default:"64"`
 	Span        time.Duration `help:"Length of each turn." default:"5s"`
 	Turns       int           `help:"Turns of each side." default:"3"`
+	Profile     string        `help:"Write a CPU profile (pprof) of the platform's last turn here." type:"path" placeholder:"FILE"`
 	JSON        bool          `help:"Print the result as JSON on standard output."`
 }
 
 // Run measures decisions on a platform of its own.
 func (c *benchServeCmd) Run(ctx context.Context, t *terminal) error {
 	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, api *client.Client) error {
-		r, err := bench.Serve(ctx, api, bench.ServeOptions{Connections: c.Connections, Span: c.Span, Turns: c.Turns}, t.progress)
+		o := bench.ServeOptions{Connections: c.Connections, Span: c.Span, Turns: c.Turns, CPU: func() (program, engine time.Duration) {
+			return processorTime(os.Getpid()), processorTime(srv.engines.engine.Pid())
+		}}
+		if c.Profile != "" {
+			f, err := os.Create(c.Profile)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			o.Profile = f
+		}
+		r, err := bench.Serve(ctx, api, o, t.progress)
 		if err != nil {
 			return err
 		}
@@ -39,6 +53,7 @@ func (c *benchServeCmd) Run(ctx context.Context, t *terminal) error {
 		}
 		fmt.Fprintf(t.out, "durable decisions, %d actions, %d features, LinUCB, caps on, %d connections\n", r.Actions, r.Features, r.Connections)
 		fmt.Fprintf(t.out, "  %.0f a second, p99 %.1f ms; gin echo %.0f a second; ratio %.2f\n", r.PerSecond, r.P99, r.BasePerSec, r.Ratio)
+		fmt.Fprintf(t.out, "  processor time for each: %.0f µs here (load generator included) and %.0f µs in ClickHouse; gin echo %.0f µs\n", r.ProgramCPU, r.EngineCPU, r.BaselineCPU)
 		return nil
 	})
 }
@@ -109,4 +124,18 @@ func onFreshPlatform(ctx context.Context, t *terminal, f func(ctx context.Contex
 	err = f(running, srv, client.New(srv.Address(), key, 64))
 	stop()
 	return errors.Join(err, <-ended)
+}
+
+// processorTime returns what a process has taken so far, 0 where the system
+// does not say.
+func processorTime(pid int) time.Duration {
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0
+	}
+	stat, err := proc.Stat()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(stat.CPUTime() * float64(time.Second))
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +33,11 @@ type ServeOptions struct {
 	Connections int
 	Span        time.Duration // of each turn
 	Turns       int           // of the platform and of the baseline each
+	// CPU returns the processor time that this program (load generator and
+	// platform) and its ClickHouse have taken.
+	CPU func() (program, engine time.Duration)
+	// Profile, where not nil, takes a CPU profile (pprof) of the platform's last turn.
+	Profile io.Writer
 }
 
 // ServeResult compares durable decisions with a gin handler that binds the
@@ -46,6 +53,12 @@ type ServeResult struct {
 	Ratio       float64   `json:"ratio"`               // median of the turns' ratios
 	P99         float64   `json:"p99_ms"`              // median over turns
 	Journaled   int       `json:"journaled"`           // decisions that the log holds afterwards
+	// Processor time for each answer, which a busy machine changes less than
+	// rates: of this program with its load generator in the platform's turns, of
+	// ClickHouse meanwhile, and of this program in the baseline's turns.
+	ProgramCPU  float64 `json:"program_cpu_us"`
+	EngineCPU   float64 `json:"clickhouse_cpu_us"`
+	BaselineCPU float64 `json:"baseline_cpu_us"`
 }
 
 // decisionRequest is what the baseline binds: the body of a decision call.
@@ -82,16 +95,29 @@ func Serve(ctx context.Context, api *client.Client, o ServeOptions, progress fun
 	}
 	r := &ServeResult{Connections: o.Connections, Actions: benchActions, Features: benchFeatures}
 	var rate, baseRate, ratio, p99 []float64
+	var program, engine, echo time.Duration
+	echoes := 0
 	for turn := range o.Turns {
 		progress("turn %d of %d", turn+1, o.Turns)
+		echoBefore, _ := o.CPU()
 		b, err := base.run(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("baseline: %w", err)
 		}
+		if o.Profile != nil && turn == o.Turns-1 {
+			if err := pprof.StartCPUProfile(o.Profile); err != nil {
+				return nil, err
+			}
+			defer pprof.StopCPUProfile()
+		}
+		programBefore, engineBefore := o.CPU()
+		echo, echoes = echo+programBefore-echoBefore, echoes+b.Requests
 		p, err := ours.run(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("platform: %w", err)
 		}
+		programAfter, engineAfter := o.CPU()
+		program, engine = program+programAfter-programBefore, engine+engineAfter-engineBefore
 		if p.Failed > 0 || b.Failed > 0 {
 			return nil, fmt.Errorf("turn %d: %d decisions and %d baseline answers failed", turn+1, p.Failed, b.Failed)
 		}
@@ -103,6 +129,9 @@ func Serve(ctx context.Context, api *client.Client, o ServeOptions, progress fun
 	for _, p := range r.Platform {
 		r.Journaled += p.Requests
 	}
+	r.ProgramCPU = float64(program.Microseconds()) / float64(r.Journaled)
+	r.EngineCPU = float64(engine.Microseconds()) / float64(r.Journaled)
+	r.BaselineCPU = float64(echo.Microseconds()) / float64(echoes)
 	return r, nil
 }
 
