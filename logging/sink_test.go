@@ -388,3 +388,31 @@ func TestSinkOutlivesTheEngine(t *testing.T) {
 		t.Errorf("%d rows, %d ids; %d were acknowledged", rows, ids, len(sent))
 	}
 }
+
+// TestSinkWaitsWhenBusy: while rows come fast an insert waits for more of them,
+// no longer than FlushBusy; a lone row does not wait for company.
+func TestSinkWaitsWhenBusy(t *testing.T) {
+	store := testStore(t)
+	j, _ := testJournal(t, JournalOptions{})
+	sink := startSink(t, j, store, SinkOptions{FlushEvery: 200 * time.Millisecond, FlushBusy: 2 * time.Second})
+	start := time.Now()
+	if _, err := j.Rewards(t.Context(), rewardsOf(2*busyRows, "many")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(600 * time.Millisecond)
+	last, err := j.Rewards(t.Context(), rewardsOf(10, "more"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, sink, last)
+	if n, took := sink.inserts.Load(), time.Since(start); n != 2 || took < 2*time.Second {
+		t.Errorf("%d inserts into the two tables of rewards after %s; want 2 after 2 s", n, took)
+	}
+
+	lone, _ := testJournal(t, JournalOptions{})
+	sink = startSink(t, lone, testStore(t), SinkOptions{FlushEvery: 20 * time.Millisecond, FlushBusy: time.Hour})
+	if last, err = lone.Rewards(t.Context(), rewardsOf(1, "one")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, sink, last)
+}

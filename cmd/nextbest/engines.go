@@ -53,7 +53,7 @@ func startEngines(ctx context.Context, e engines, log *slog.Logger, progress fun
 	}
 	g.Go(func() (err error) {
 		if e.NATS == "" {
-			if r.server, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(e.Data, "nats"), Logger: log}); err != nil {
+			if r.server, err = embedded.StartNATS(embedded.NATSOptions{Dir: filepath.Join(e.Data, "nats"), MemoryLimit: e.memory(), Logger: log}); err != nil {
 				return err
 			}
 			r.conn, err = r.server.Connect()

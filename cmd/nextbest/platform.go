@@ -13,7 +13,6 @@ import (
 
 	"nextbest"
 	"nextbest/internal/decisions"
-	"nextbest/internal/embedded"
 	"nextbest/internal/registry"
 	"nextbest/logging"
 )
@@ -26,9 +25,18 @@ type platform struct {
 	journal     *logging.Journal
 	sink        *logging.Sink
 	definitions *definitions
-	contacts    *registry.Contacts
+	contacts    contactHistory
+	shared      *registry.Contacts // contacts, where other replicas may share them; else nil
 	claims      *registry.Claims
 	pipeline    *decisions.Pipeline
+}
+
+// contactHistory is every customer's contact history: registry.Contacts, or
+// registry.LocalContacts where this process is the only one.
+type contactHistory interface {
+	decisions.Contacts
+	Ready() bool
+	Run(ctx context.Context, rebuild func(ctx context.Context, load registry.Load) error) error
 }
 
 // openPlatform starts the engines and opens everything on them, in the order
@@ -69,8 +77,14 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 	if p.definitions, err = newDefinitions(r, log); err != nil {
 		return nil, err
 	}
-	if p.contacts, err = registry.OpenContacts(ctx, js, registry.ContactsOptions{Replicas: e.Replicas, Merge: decisions.MergeHistories, Logger: log}); err != nil {
-		return nil, err
+	if e.NATS == "" {
+		// Nobody else reaches the server inside this process.
+		p.contacts = registry.NewLocalContacts(registry.LocalOptions{MaxBytes: e.memory() / 2, Merge: decisions.MergeHistories, Logger: log})
+	} else {
+		if p.shared, err = registry.OpenContacts(ctx, js, registry.ContactsOptions{Replicas: e.Replicas, Merge: decisions.MergeHistories, Logger: log}); err != nil {
+			return nil, err
+		}
+		p.contacts = p.shared
 	}
 	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas, MaxBytes: claimBytes(e), Logger: log}); err != nil {
 		return nil, err
@@ -82,14 +96,14 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 	return p, err
 }
 
-// claimBytes bounds the idempotency keys to half of the embedded server's
-// memory: many of them must not take the room of the contact history, without
-// which nothing is decided.
+// claimBytes bounds the idempotency keys to half of the memory for the state of
+// customers: many of them must not take the room of the contact history,
+// without which nothing is decided.
 func claimBytes(e engines) int64 {
 	if e.NATS != "" {
 		return 0 // the limits of the server are its owner's
 	}
-	return embedded.DefaultMemory / 2
+	return e.memory() / 2
 }
 
 // Run keeps everything going until ctx ends: the engine's supervisor, the sink,
@@ -177,8 +191,8 @@ func (p *platform) Close() {
 	if p.claims != nil {
 		p.claims.Close()
 	}
-	if p.contacts != nil {
-		p.contacts.Close()
+	if p.shared != nil {
+		p.shared.Close()
 	}
 	if p.definitions != nil {
 		p.definitions.Close()

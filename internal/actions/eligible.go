@@ -163,10 +163,7 @@ func (l *limit) count(at *Situation, c *Compiled, channel string) int {
 	n := 0
 	for i := range at.Contacts {
 		k := &at.Contacts[i]
-		if !k.Time.After(since) || !Counts(k, at.Now) {
-			continue
-		}
-		switch l.scope {
+		switch l.scope { // most contacts are others': this tells sooner than the time
 		case ScopeAction:
 			if k.Action != c.Action.ID {
 				continue
@@ -179,6 +176,9 @@ func (l *limit) count(at *Situation, c *Compiled, channel string) int {
 			if k.Channel != channel {
 				continue
 			}
+		}
+		if !k.Time.After(since) || !Counts(k, at.Now) {
+			continue
 		}
 		n++
 	}

@@ -19,16 +19,38 @@ type scanner struct {
 	pos     int
 	scratch []byte            // last string that held an escape
 	names   map[string]string // names seen
+	order   []string          // names of the document before, in its order
+	next    int               // place in order of the name that comes next, if the documents are alike
 }
 
 // maxNames bounds the names that a scanner keeps.
 const maxNames = 2048
 
 // reset points the scanner at a new document.
-func (s *scanner) reset(data []byte) { s.data, s.pos = data, 0 }
+func (s *scanner) reset(data []byte) { s.data, s.pos, s.next = data, 0, 0 }
 
-// intern returns b as a string, the same one for the same bytes.
+// intern returns b as a string, the same one for the same bytes. Callers send
+// the same names in the same order again and again: a comparison with the name
+// that stood there before mostly saves the look-up.
 func (s *scanner) intern(b []byte) string {
+	at := s.next
+	s.next++
+	if at < len(s.order) && s.order[at] == string(b) {
+		return s.order[at]
+	}
+	name := s.lookUp(b)
+	switch {
+	case at < len(s.order):
+		s.order[at] = name
+	case at < maxNames:
+		s.order = append(s.order, name)
+	}
+	return name
+}
+
+// lookUp returns the string with these bytes among the names seen, which it
+// joins while there is room.
+func (s *scanner) lookUp(b []byte) string {
 	if name, ok := s.names[string(b)]; ok {
 		return name
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"nextbest"
@@ -18,22 +19,55 @@ const maxNesting = 16
 // identify the customer, so that equal calls give equal bytes and the bytes
 // give back the very values that were used.
 type canonical struct {
-	buf  []byte
-	keys []string
+	buf     []byte
+	members []member
+	known   []string // keys of the context before, sorted
 	// foreign says that a value was not of a type that encoding/json gives, so
 	// that the values must be read back from buf before they are used.
 	foreign bool
 	fault   *nextbest.Error
 }
 
+// member is a field of an object.
+type member struct {
+	key   string
+	value any
+}
+
 func (c *canonical) write(context, customer map[string]any) ([]byte, *nextbest.Error) {
-	c.buf, c.keys, c.foreign, c.fault = c.buf[:0], c.keys[:0], false, nil
+	c.buf, c.members, c.foreign, c.fault = c.buf[:0], c.members[:0], false, nil
 	c.buf = append(c.buf, `{"context":`...)
-	c.object(context, "context", 0, false)
+	c.context(context)
 	c.buf = append(c.buf, `,"customer":`...)
 	c.object(customer, "customer", 0, true)
 	c.buf = append(c.buf, '}')
 	return c.buf, c.fault
+}
+
+// context writes the object of the context. Most have the keys of the one
+// before, whose order is known.
+func (c *canonical) context(m map[string]any) {
+	if len(m) == len(c.known) {
+		for _, k := range c.known {
+			v, ok := m[k]
+			if !ok {
+				break
+			}
+			c.members = append(c.members, member{k, v})
+		}
+		if len(c.members) == len(m) {
+			c.sorted(c.members, "context", 0)
+			c.forget(0)
+			return
+		}
+		c.forget(0)
+	}
+	c.object(m, "context", 0, false)
+	c.known = c.known[:0]
+	for k := range m {
+		c.known = append(c.known, k)
+	}
+	slices.Sort(c.known)
 }
 
 func (c *canonical) object(m map[string]any, path string, depth int, identifiers bool) {
@@ -41,28 +75,39 @@ func (c *canonical) object(m map[string]any, path string, depth int, identifiers
 		c.fail(path, "is nested more than %d deep", maxNesting)
 		return
 	}
-	from := len(c.keys)
-	for k := range m {
+	from := len(c.members)
+	for k, v := range m {
 		if !identifiers || !rules.Identifier(k) {
-			c.keys = append(c.keys, k)
+			c.members = append(c.members, member{k, v})
 		}
 	}
-	keys := c.keys[from:]
-	slices.Sort(keys)
+	members := c.members[from:]
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.key, b.key) })
+	c.sorted(members, path, depth)
+	c.forget(from)
+}
+
+// sorted writes the members of an object in their order.
+func (c *canonical) sorted(members []member, path string, depth int) {
 	c.buf = append(c.buf, '{')
-	for i, k := range keys {
+	for i, m := range members {
 		if i > 0 {
 			c.buf = append(c.buf, ',')
 		}
-		if !utf8.ValidString(k) {
+		if !utf8.ValidString(m.key) {
 			c.fail(path, "has a field whose name is not valid UTF-8 text")
 		}
-		c.buf = appendString(c.buf, k)
+		c.buf = appendString(c.buf, m.key)
 		c.buf = append(c.buf, ':')
-		c.value(m[k], path, k, depth+1)
+		c.value(m.value, path, m.key, depth+1)
 	}
 	c.buf = append(c.buf, '}')
-	c.keys = c.keys[:from]
+}
+
+// forget gives up the members from a place on, with the caller's values.
+func (c *canonical) forget(from int) {
+	clear(c.members[from:])
+	c.members = c.members[:from]
 }
 
 func (c *canonical) value(v any, path, key string, depth int) {

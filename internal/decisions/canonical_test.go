@@ -34,6 +34,25 @@ func TestCanonical(t *testing.T) {
 	}
 }
 
+// TestCanonicalAgain uses one writer for one context after the other, with the
+// same keys and with others, and compares with a new writer each time.
+func TestCanonicalAgain(t *testing.T) {
+	nested := map[string]any{"z": 1.0, "y": map[string]any{"b": 2.0, "a": 3.0}}
+	contexts := []map[string]any{
+		{"b": 1.0, "a": 2.0}, {"a": 3.0, "b": 4.0}, {"a": 3.0, "c": 4.0}, {"c": 1.0, "b": 4.0}, {}, {"c": nested, "b": nested}, {"b": nested, "c": 5.0},
+		{"b": 1.0}, {"a": nil, "b": 2.0, "c": 3.0}, {"c": 3.0, "b": 2.0, "a": 1.0},
+	}
+	var c canonical
+	for i := range 3 * len(contexts) {
+		context := contexts[i*7%len(contexts)]
+		var fresh canonical
+		want, _ := fresh.write(context, nested)
+		if got, fault := c.write(context, nested); fault != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%s, %v; want %s", got, fault, want)
+		}
+	}
+}
+
 // FuzzCanonical checks that any JSON object becomes valid JSON that reads back
 // to the same values and is written to the same bytes again.
 func FuzzCanonical(f *testing.F) {

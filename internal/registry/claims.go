@@ -41,15 +41,21 @@ type Claims struct {
 	opts   ClaimsOptions
 	id     string // of this replica, as a lease holder
 
-	mu   sync.Mutex
-	mine map[string]held // claims won here and not completed, by subject key
+	mu    sync.Mutex
+	mine  map[string]held // claims won here and not completed, by subject key
+	older map[string]held // those before the newest mostHeld
 }
 
+// held is a claim won here.
 type held struct {
 	sequence uint64
 	epoch    uint64
-	at       time.Time
 }
+
+// mostHeld is how many claims are held at least until they are completed.
+// Beyond twice as many, those that nobody completes are forgotten: then they
+// stay as they are.
+const mostHeld = 1 << 15
 
 // OpenClaims connects to the claims, creating the bucket where there is none.
 func OpenClaims(ctx context.Context, js jetstream.JetStream, opts ClaimsOptions) (*Claims, error) {
@@ -154,14 +160,10 @@ func (c *Claims) take(ctx context.Context, k string, value []byte, sequence uint
 func (c *Claims) hold(k string, sequence uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.mine) >= 1<<16 { // claims that nobody completes are forgotten, oldest half-hour first
-		for key, h := range c.mine {
-			if time.Since(h.at) > 30*time.Minute {
-				delete(c.mine, key)
-			}
-		}
+	if len(c.mine) >= mostHeld {
+		c.mine, c.older = map[string]held{}, c.mine
 	}
-	c.mine[k] = held{sequence, c.bucket.mark.Load().epoch, time.Now()}
+	c.mine[k] = held{sequence, c.bucket.mark.Load().epoch}
 }
 
 // Complete replaces the value of a claim won here by the finished answer.
@@ -179,6 +181,9 @@ func (c *Claims) finish(ctx context.Context, key string, value []byte, keep time
 	k := claimKey(key)
 	c.mu.Lock()
 	h, ok := c.mine[k]
+	if !ok {
+		h, ok = c.older[k]
+	}
 	c.mu.Unlock()
 	if !ok || h.epoch != c.bucket.mark.Load().epoch {
 		return nextbest.Errorf(nextbest.Conflict, "claim %.100q is not held by this replica", key)
@@ -189,6 +194,7 @@ func (c *Claims) finish(ctx context.Context, key string, value []byte, keep time
 	}
 	c.mu.Lock()
 	delete(c.mine, k)
+	delete(c.older, k)
 	c.mu.Unlock()
 	if !ok {
 		return nextbest.Errorf(nextbest.Conflict, "claim %.100q was taken over by another replica, or lost", key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -299,4 +300,27 @@ func FuzzParseReply(f *testing.F) {
 			t.Fatalf("%q is slot %d, turn %d", token, index, turn)
 		}
 	})
+}
+
+// TestHeldClaims: claims that nobody completes take little memory and no time;
+// the newest can always be completed.
+func TestHeldClaims(t *testing.T) {
+	c := openClaims(t, jetStream(t, enginetest.NATS(t)), ClaimsOptions{})
+	if _, won, err := c.Claim(t.Context(), "first", []byte("1")); !won || err != nil {
+		t.Fatal(won, err)
+	}
+	start := time.Now()
+	for i := range 10 * mostHeld {
+		c.hold("other-"+strconv.Itoa(i), 1)
+		if i == mostHeld-2 {
+			wantCode(t, c.Complete(t.Context(), "first", []byte("done")), "")
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("%d claims were noted in %s", 10*mostHeld, took)
+	}
+	if n := len(c.mine) + len(c.older); n > 2*mostHeld {
+		t.Errorf("%d claims are held; at most %d", n, 2*mostHeld)
+	}
+	wantCode(t, c.Complete(t.Context(), "first", []byte("again")), nextbest.Conflict)
 }

@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS decisions_raw
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(UUIDv7ToDateTime(decision_id, 'UTC'))
 ORDER BY (toUInt128(decision_id), slot)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 12, min_bytes_for_wide_part = 67108864
 COMMENT 'Every decided slot; private, read the view decisions';
 
 CREATE TABLE IF NOT EXISTS impressions_raw
