@@ -32,9 +32,7 @@ type benchServeCmd struct {
 // Run measures decisions on a platform of its own.
 func (c *benchServeCmd) Run(ctx context.Context, t *terminal) error {
 	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, api *client.Client) error {
-		o := bench.ServeOptions{Connections: c.Connections, Span: c.Span, Turns: c.Turns, CPU: func() (program, engine time.Duration) {
-			return processorTime(os.Getpid()), processorTime(srv.engines.engine.Pid())
-		}}
+		o := bench.ServeOptions{Connections: c.Connections, Span: c.Span, Turns: c.Turns, CPU: srv.processorTimes}
 		if c.Profile != "" {
 			f, err := os.Create(c.Profile)
 			if err != nil {
@@ -124,6 +122,15 @@ func onFreshPlatform(ctx context.Context, t *terminal, f func(ctx context.Contex
 	err = f(running, srv, client.New(srv.Address(), key, 64))
 	stop()
 	return errors.Join(err, <-ended)
+}
+
+// processorTimes returns what this program and its ClickHouse have taken so
+// far.
+func (s *server) processorTimes() (program, engine time.Duration) {
+	if s.engines.engine != nil {
+		engine = processorTime(s.engines.engine.Pid())
+	}
+	return processorTime(os.Getpid()), engine
 }
 
 // processorTime returns what a process has taken so far, 0 where the system

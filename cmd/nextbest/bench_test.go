@@ -12,11 +12,11 @@ import (
 // something, not to be fast.
 func TestBenchmarksInSmall(t *testing.T) {
 	r := start(t, own(t), quick)
-	served, err := bench.Serve(t.Context(), r.admin, bench.ServeOptions{Connections: 4, Span: 200 * time.Millisecond, Turns: 1}, quiet)
+	served, err := bench.Serve(t.Context(), r.admin, bench.ServeOptions{Connections: 4, Span: 200 * time.Millisecond, Turns: 1, CPU: r.processorTimes}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if served.PerSecond <= 0 || served.BasePerSec <= 0 || served.Ratio <= 0 || served.P99 <= 0 || served.Actions != 20 || served.Features != 32 {
+	if served.PerSecond <= 0 || served.BasePerSec <= 0 || served.Ratio <= 0 || served.P99 <= 0 || served.ProgramCPU <= 0 || served.BaselineCPU <= 0 || served.Actions != 20 || served.Features != 32 {
 		t.Errorf("serve %+v", served)
 	}
 	verified(t, r.analyst)
