@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"experiments":                  {".", "estimators"},
 	"logging":                      {"."},
 	"offline":                      {".", "bandit", "estimators", "experiments"},
+	"offline/pages":                {"offline", "estimators"},
 	"internal/rules":               {},
 	"internal/actions":             {".", "internal/rules"},
 	"internal/decisions":           {".", "internal/actions", "internal/rules", "bandit", "experiments"},

@@ -85,14 +85,6 @@ type Drift struct {
 	Z      float64 `json:"z"`
 }
 
-// WeightBin counts the rows whose weight is in [From, To); both are 0 for
-// weights of 0.
-type WeightBin struct {
-	From float64 `json:"from"`
-	To   float64 `json:"to"`
-	Rows int64   `json:"rows"`
-}
-
 // FileAction compares logger and candidate where one action was taken.
 type FileAction struct {
 	Action          string  `json:"action"`

@@ -26,6 +26,7 @@ type lane struct {
 	chosen     bool // a best fixed action was chosen for the current customer's fold
 	rows       int64
 	predicted  span // q over eligible actions
+	overlap    *overlap
 
 	x         []float64 // scratch: features
 	q         []float64 // scratch: predictions of the eligible actions
@@ -33,15 +34,16 @@ type lane struct {
 	supported []bool    // scratch
 }
 
-func newLane(candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, support float64, tried []bool) *lane {
+func newLane(candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, support float64, tried []bool, first int64) *lane {
 	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: support, tried: tried, candidates: candidates,
-		predicted: emptySpan(), x: make([]float64, m.width)}
+		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)), x: make([]float64, m.width)}
 	for range len(candidates) + 3 {
 		l.tallies = append(l.tallies, newTally(g))
 	}
 	n := len(candidates)
 	for _, t := range l.tallies[:n] {
 		t.drift = &drift{}
+		t.days.first = floorDay(first)
 	}
 	l.logged, l.fixed, l.idle = l.tallies[n], l.tallies[n+1], l.tallies[n+2]
 	l.logged.isLogged, l.logged.compareFixed, l.fixed.compareFixed = true, false, false
@@ -107,17 +109,21 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		best = nothing
 	}
 
+	l.overlap.rows++
+	l.overlap.taken[local[eligible[chosen]]]++
 	row := estimators.Row{Reward: b.Reward[i], Q: q[chosen], Matched: b.Matched[i]}
 	for c, candidate := range l.candidates {
 		if err := candidate.Distribution(p, b, i); err != nil {
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
 		}
+		would := l.overlap.mass[c]
 		var total, mass, value float64
 		for k, π := range p {
 			if !(π >= 0) {
 				return rowErrorf(b, i, "candidate %s gives %s the probability %v", candidate.Name(), b.Actions[eligible[k]], π)
 			}
 			total += π
+			would[local[eligible[k]]] += π
 			value += π * q[k]
 			if supported[k] {
 				mass += π
@@ -137,6 +143,8 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		t := l.tallies[c]
 		t.customer.Add(&row)
 		t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
+		t.weights.add(row.Weight)
+		t.days.add(b.Time[i], &row)
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
@@ -184,4 +192,5 @@ func (l *lane) merge(o *lane) {
 	}
 	l.rows += o.rows
 	l.predicted.merge(o.predicted)
+	l.overlap.merge(o.overlap)
 }

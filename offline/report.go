@@ -27,6 +27,7 @@ type Report struct {
 	Log       LogSummary    `json:"log"`
 	BestFixed []string      `json:"best_fixed"` // chosen for each fold from the folds before it; "" where none could be
 	Cells     []Calibration `json:"calibration"`
+	Overlap   []ActionShare `json:"overlap"`
 	Results   []Result      `json:"results"` // candidates in the order asked for, then the baselines
 	Warnings  []string      `json:"warnings"`
 	// Assumption is what every number here takes for granted.
@@ -138,6 +139,9 @@ type Result struct {
 	Refusals    []estimators.Refusal   `json:"refusals"`
 	Warnings    []string               `json:"warnings"`
 	Verdict     string                 `json:"verdict"`
+	// Of candidates: how the weights lie, and the value as the log grew.
+	Weights []WeightBin `json:"weights,omitempty"`
+	Days    []Day       `json:"days,omitempty"`
 }
 
 // Refused reports whether no conclusion may be drawn.
@@ -186,11 +190,14 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		r.BestFixed = append(r.BestFixed, name)
 	}
 	r.calibrate(s, names)
+	r.Overlap = l.overlap.shares(names)
 	r.warn(req, s)
 
 	j := newJudge(req, s, l, g, r)
 	for i, c := range req.Candidates {
-		r.Results = append(r.Results, j.result(c.Name(), l.tallies[i]))
+		x := j.result(c.Name(), l.tallies[i])
+		x.Weights, x.Days = l.tallies[i].weights.counts(), l.tallies[i].days.cumulative()
+		r.Results = append(r.Results, x)
 	}
 	n := len(req.Candidates)
 	fixed := j.result(nameBestFixed, l.fixed)

@@ -270,8 +270,8 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 	tried := s.tried(len(r.actions.names))
 	forks, parallel := forkAll(r.req.Candidates)
 	ls := [lanes]*lane{
-		newLane(r.req.Candidates, g, model, best, nothing, r.req.MinSupport, tried),
-		newLane(forks, g, model, best, nothing, r.req.MinSupport, tried),
+		newLane(r.req.Candidates, g, model, best, nothing, r.req.MinSupport, tried, s.first),
+		newLane(forks, g, model, best, nothing, r.req.MinSupport, tried, s.first),
 	}
 	if s.rows == 0 {
 		return ls[0], nil

@@ -9,8 +9,9 @@ import (
 // WriteTable writes the report for a terminal: one line for each policy, then
 // refusals with their cures, and warnings.
 func (r *Report) WriteTable(w io.Writer) error {
-	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("DR [%.0f%%]", 100*r.Level), "ESS", "verdict"}
+	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("DR [%.0f%%]", 100*r.Level), "", "ESS", "verdict"}
 	rows := [][]string{head}
+	axis := r.axis()
 	for i := range r.Results {
 		x := &r.Results[i]
 		short := x.Verdict
@@ -24,7 +25,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 				short += fmt.Sprintf("; bounds [%s, %s]", number(x.Bounds.Low), number(x.Bounds.High))
 			}
 		}
-		row := []string{x.Name, "–", "–", "–", "–", fmt.Sprintf("%.0f", x.Diagnostics.ESS), short}
+		row := []string{x.Name, "–", "–", "–", "–", "", fmt.Sprintf("%.0f", x.Diagnostics.ESS), short}
 		if !x.Refused() { // numbers without a conclusion stay in the JSON
 			for k, f := range []*Figure{x.IPS, x.SNIPS, x.DM} {
 				if f != nil {
@@ -33,6 +34,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			}
 			if x.DR != nil {
 				row[4] = fmt.Sprintf("%s [%s, %s]", number(x.DR.Value), number(x.DR.Low), number(x.DR.High))
+				row[5] = axis.draw(x.DR.Low, x.DR.Value, x.DR.High)
 			}
 		}
 		rows = append(rows, row)
@@ -59,4 +61,17 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// axis spans the intervals that conclusions are drawn from.
+func (r *Report) axis() textAxis {
+	s := emptySpan()
+	for i := range r.Results {
+		if x := &r.Results[i]; !x.Refused() && x.DR != nil {
+			s.see(x.DR.Low)
+			s.see(x.DR.High)
+			s.see(x.DR.Value)
+		}
+	}
+	return textAxis(s)
 }

@@ -25,6 +25,8 @@ type tally struct {
 	gapLow, gapHigh         estimators.Betting // of the value minus the logger's
 	valueLow, valueHigh     estimators.Betting
 	drift                   *drift // candidates only
+	weights                 weightHistogram
+	days                    days
 	boundsToo, compareFixed bool
 	isLogged                bool
 }
@@ -104,6 +106,8 @@ func (t *tally) merge(o *tally) {
 	if t.drift != nil {
 		t.drift.merge(o.drift)
 	}
+	t.weights.merge(&o.weights)
+	t.days.merge(&o.days)
 }
 
 // span is a closed range of numbers, empty until something is seen.

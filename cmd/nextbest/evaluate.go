@@ -13,6 +13,7 @@ import (
 	"nextbest/cmd/nextbest/client"
 	"nextbest/internal/api"
 	"nextbest/offline"
+	"nextbest/offline/pages"
 )
 
 type evaluateCmd struct {
@@ -29,6 +30,8 @@ type evaluateCmd struct {
 	RewardMax  *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
 	Seed       uint64    `help:"Seed of the cross-fitting folds." default:"7"`
 	JSON       bool      `help:"Print the report as JSON on standard output."`
+	HTML       string    `help:"Write the report as a page that stands alone." placeholder:"FILE"`
+	Plot       string    `help:"Write the intervals as a picture (SVG)." placeholder:"FILE"`
 	fileFlags
 }
 
@@ -70,6 +73,13 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	t.done()
+	page, err := pages.OfRun(&report)
+	if err != nil {
+		return err
+	}
+	if err := c.writePage(page); err != nil {
+		return err
+	}
 	if c.JSON {
 		return printJSON(t.out, report)
 	}

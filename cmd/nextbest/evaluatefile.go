@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"os"
 
 	"nextbest/offline"
+	"nextbest/offline/pages"
 )
 
 // fileFlags ask for the evaluation of a log file, without a server.
@@ -27,8 +32,35 @@ func (c *evaluateCmd) runFile(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	page, err := pages.OfFile(report)
+	if err != nil {
+		return err
+	}
+	if err := c.writePage(page); err != nil {
+		return err
+	}
 	if c.JSON {
 		return printJSON(t.out, report)
 	}
 	return report.WriteTable(t.out)
+}
+
+// writePage writes the page and the plot that were asked for.
+func (c *evaluateCmd) writePage(page *pages.Page) error {
+	for _, f := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{{c.HTML, page.WriteHTML}, {c.Plot, page.WritePlot}} {
+		if f.path == "" {
+			continue
+		}
+		var b bytes.Buffer
+		if err := f.write(&b); err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+		if err := os.WriteFile(f.path, b.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,0 +1,199 @@
+package pages
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+
+	"nextbest/offline"
+)
+
+// OfRun is the page of an evaluation on the platform's log.
+func OfRun(r *offline.Report) (*Page, error) {
+	numbers, err := numbersOf(r)
+	if err != nil {
+		return nil, err
+	}
+	p := &Page{Title: "Evaluation at " + r.Query.Placement, Numbers: numbers, State: "open"}
+	l := &r.Log
+	p.Facts = []Fact{
+		{"rows", fmt.Sprint(l.Rows)}, {"customers (the unit of every interval)", fmt.Sprint(l.Customers)}, {"converting rows", fmt.Sprint(l.Conversions)},
+		{"mean logged reward", short(l.MeanReward)}, {"rewards", fmt.Sprintf("%s (%s)", interval(l.RewardMin, l.RewardMax), l.RewardRange)},
+		{"decisions", l.First.Format(time.DateTime) + " to " + l.Last.Format(time.DateTime)}, {"mature at", r.Query.MatureAt.Format(time.DateTime)},
+		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
+	}
+	p.Notes = append(slices.Clone(r.Warnings), r.Assumption)
+	var verdicts []string
+	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("DR, %g%% interval", 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS", "verdict"}}
+	var values, lifts []mark
+	for i := range r.Results {
+		x := &r.Results[i]
+		if !x.Baseline {
+			verdicts = append(verdicts, x.Name+": "+x.Verdict)
+			p.State = worse(p.State, runState(x), len(verdicts) == 1)
+		}
+		estimates.Rows = append(estimates.Rows, resultRow(x))
+		for _, f := range x.Refusals {
+			p.Refused = append(p.Refused, Reason{x.Name, f})
+		}
+		for _, n := range x.Warnings {
+			p.Notes = append(p.Notes, x.Name+": "+n)
+		}
+		if m, ok := markOf(x, firstOf(x.DR, x.IPS, x.Bounds)); ok {
+			values = append(values, m)
+		}
+		if m, ok := markOf(x, x.VsLogged); ok {
+			lifts = append(lifts, m)
+		}
+	}
+	p.Verdict = strings.Join(verdicts, ". ") + "."
+	if len(values) > 0 {
+		p.Charts = append(p.Charts, forest(values, l.MeanReward, "what ran", "value per decision", "Values with their intervals"))
+	}
+	if len(lifts) > 0 {
+		p.Charts = append(p.Charts, forest(lifts, 0, "no difference", "value minus that of what ran", "Lift over what ran"))
+	}
+	p.Tables = append(p.Tables, estimates)
+	if err := p.candidates(r); err != nil {
+		return nil, err
+	}
+	if c, ok := calibrationChart(r.Cells, l.CalibrationLimit); ok {
+		p.Charts = append(p.Charts, c)
+	}
+	p.Methods = append(slices.Clone(runMethods), intervalMethods...)
+	return p, nil
+}
+
+// candidates adds the charts of each candidate.
+func (p *Page) candidates(r *offline.Report) error {
+	for i := range r.Results {
+		x := &r.Results[i]
+		if x.Baseline {
+			continue
+		}
+		if c, ok, err := valueOverTime(x); err != nil {
+			return err
+		} else if ok {
+			p.Charts = append(p.Charts, c)
+		}
+		if c, ok := weightChart(" of "+x.Name, x.Weights, x.Diagnostics.ESS, x.Diagnostics.Customers, "customer"); ok {
+			p.Charts = append(p.Charts, c)
+		}
+		var pairs []pair
+		for _, a := range r.Overlap {
+			if i < len(a.Candidates) {
+				pairs = append(pairs, pair{a.Action, a.Logged, a.Candidates[i]})
+			}
+		}
+		slices.SortStableFunc(pairs, func(a, b pair) int { return int(math.Copysign(1, b.logged-a.logged)) })
+		if len(pairs) > 0 {
+			p.Charts = append(p.Charts, overlapChart("Overlap by action: "+x.Name, "what ran", x.Name, pairs))
+		}
+	}
+	return nil
+}
+
+// valueOverTime draws the value as the log grew.
+func valueOverTime(x *offline.Result) (Chart, bool, error) {
+	if len(x.Days) < 2 {
+		return Chart{}, false, nil
+	}
+	all := []series{{name: x.Name + ", DR"}, {name: "what ran"}, {name: x.Name + ", IPS"}}
+	for _, d := range x.Days {
+		at, err := time.Parse(time.DateOnly, d.Day)
+		if err != nil {
+			return Chart{}, false, err
+		}
+		for k, v := range []float64{d.DR, d.Logged, d.IPS} {
+			all[k].points = append(all[k].points, plotter.XY{X: float64(at.Unix()), Y: v})
+		}
+	}
+	p := newPlot("", "mean so far")
+	p.X.Tick.Marker = plot.TimeTicks{Format: time.DateOnly}
+	last := x.Days[len(x.Days)-1]
+	c, err := lines(all, p, 720, 260, "Cumulative value over time: "+x.Name,
+		fmt.Sprintf("Mean reward of all decisions up to each day, from %s to %s: at the end DR %s, IPS %s, what ran %s.", x.Days[0].Day, last.Day, short(last.DR), short(last.IPS), short(last.Logged)))
+	return c, err == nil, err
+}
+
+func firstOf(figures ...*offline.Figure) *offline.Figure {
+	for _, f := range figures {
+		if f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+func markOf(x *offline.Result, f *offline.Figure) (mark, bool) {
+	if f == nil {
+		return mark{}, false
+	}
+	return mark{name: x.Name, value: f.Value, low: f.Low, high: f.High, point: f.Method != "manski", refused: x.Refused()}, true
+}
+
+func resultRow(x *offline.Result) []string {
+	value := func(f *offline.Figure) string {
+		if f == nil {
+			return "–"
+		}
+		return short(f.Value)
+	}
+	whole := func(f *offline.Figure) string {
+		if f == nil {
+			return "–"
+		}
+		return short(f.Value) + " " + interval(f.Low, f.High) + " " + strings.ReplaceAll(f.Method, "_", " ")
+	}
+	gate := "–"
+	if x.Gate != nil {
+		gate = fmt.Sprintf("lower bound %s at δ = %s: ", short(x.Gate.Lower), short(x.Gate.Delta))
+		if x.Gate.Passed {
+			gate += "passed"
+		} else {
+			gate += "not passed"
+		}
+	}
+	dr := whole(x.DR)
+	if x.Bounds != nil {
+		dr = "between " + interval(x.Bounds.Low, x.Bounds.High)
+	}
+	return []string{x.Name, value(x.IPS), value(x.SNIPS), value(x.DM), dr, whole(x.VsLogged), whole(x.VsBestFixed), gate, short(x.Diagnostics.ESS), x.Verdict}
+}
+
+func runState(x *offline.Result) string {
+	switch {
+	case x.Refused():
+		return "refused"
+	case x.VsLogged == nil:
+		return "open"
+	case x.VsLogged.Low > 0:
+		return "good"
+	case x.VsLogged.High < 0:
+		return "bad"
+	}
+	return "open"
+}
+
+// worse is the state of several candidates: that of all where they agree.
+func worse(so, now string, first bool) string {
+	if first || so == now {
+		return now
+	}
+	return "open"
+}
+
+var runMethods = []Method{
+	{"IPS", "M[wr]", "Horvitz & Thompson 1952", "unbiased under full support"},
+	{"SNIPS", "Σwr/Σw", "Swaminathan & Joachims 2015", "consistent; bounded by the rewards"},
+	{"DM", "M[q_π]", "direct method", "as biased as the model is wrong"},
+	{"DR", "M[q_π + w(r−q)]", "Dudík et al. 2011, arXiv 1103.4601", "right when propensities or model are"},
+	{"gate", "bet on (w−1)r − v", "Waudby-Smith et al. 2022, arXiv 2210.10768", "a one-sided bound on the gain over what ran"},
+	{"bounds", "[lower(V_S) + U r_min, upper(V_S) + U r_max]", "Manski 1990", "whatever the actions that were never tried are worth"},
+	{"calibration", "Σ(1{a}−μ)/√Σμ(1−μ)", "normal, Bonferroni over the cells", "cells with Σμ ≥ 25"},
+}
