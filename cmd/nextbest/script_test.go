@@ -47,6 +47,8 @@ func TestScripts(t *testing.T) {
 			"exits":    exits,
 			"answers":  answers,
 			"fixtures": fixtures,
+			"models":   models,
+			"online":   online,
 		},
 	})
 }
@@ -101,11 +103,43 @@ func answers(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// serverOn returns a client of the folder's server.
+func serverOn(ts *testscript.TestScript, folder string) *client.Client {
+	f, err := readClientFile(filepath.Join(ts.MkAbs(folder), clientFileName))
+	ts.Check(err)
+	return client.New(f.Address, f.Key, 2)
+}
+
+// models FOLDER trains two models of lints@1: on half of the imported decisions,
+// by their time, and on all.
+func models(ts *testscript.TestScript, _ bool, args []string) {
+	c := serverOn(ts, args[0])
+	for _, to := range []string{"2026-01-05T10:05:00Z", "2026-01-05T11:00:00Z"} {
+		_, err := c.Call(context.Background(), "POST", "/v1/policies/lints/versions/1/models", obj{"placement": "shop", "to": to}, nil)
+		ts.Check(err)
+	}
+}
+
+// online FOLDER lets lints@1 learn online and waits for the live model.
+func online(ts *testscript.TestScript, _ bool, args []string) {
+	c := serverOn(ts, args[0])
+	_, err := c.Call(context.Background(), "PUT", "/v1/placements/shop", obj{"channels": []string{"email"}, "objective": "orders@1",
+		"actions": []string{"do-nothing", "mens", "womens"}, "policy": "lints@1", "learning": "online"}, nil, client.IfMatch("*"))
+	ts.Check(err)
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		var m struct{ Document struct{ Current bool } }
+		if _, err := c.Call(context.Background(), "GET", "/v1/policies/lints/versions/1/models/3", nil, &m); err == nil && m.Document.Current {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("lints@1 does not learn live")
+		}
+	}
+}
+
 // fixtures FOLDER defines on the folder's server what the scripts work with.
 func fixtures(ts *testscript.TestScript, _ bool, args []string) {
-	f, err := readClientFile(filepath.Join(ts.MkAbs(args[0]), clientFileName))
-	ts.Check(err)
-	c := client.New(f.Address, f.Key, 2)
+	c := serverOn(ts, args[0])
 	treatment := []obj{{"id": "a", "channel": "email"}}
 	for _, d := range []struct {
 		method, path string
@@ -115,13 +149,14 @@ func fixtures(ts *testscript.TestScript, _ bool, args []string) {
 		{"PUT", "/v1/actions/mens", obj{"treatments": treatment}},
 		{"PUT", "/v1/actions/womens", obj{"treatments": treatment}},
 		{"POST", "/v1/policies/chance/versions", obj{"algorithm": "uniform"}},
+		{"POST", "/v1/policies/lints/versions", obj{"algorithm": "linear_thompson"}},
 		{"POST", "/v1/policies/womens/versions", obj{"algorithm": "fixed", "weights": obj{"womens": 1}}},
 		{"PUT", "/v1/placements/shop", obj{"channels": []string{"email"}, "objective": "orders@1", "actions": []string{"do-nothing", "mens", "womens"}, "policy": "chance@1"}},
 	} {
 		_, err := c.Call(context.Background(), d.method, d.path, d.doc, nil)
 		ts.Check(err)
 	}
-	_, err = c.Call(context.Background(), "POST", "/v1/decisions", obj{"placement": "shop", "customer": obj{"id": "C-1"}, "context": obj{}}, nil)
+	_, err := c.Call(context.Background(), "POST", "/v1/decisions", obj{"placement": "shop", "customer": obj{"id": "C-1"}, "context": obj{}}, nil)
 	ts.Check(err)
 	// A log in which women buy after their letter: a third got each action.
 	log, err := os.Create(filepath.Join(ts.MkAbs("."), "log.ndjson"))
@@ -132,7 +167,7 @@ func fixtures(ts *testscript.TestScript, _ bool, args []string) {
 		if action == "womens" && i%2 == 0 {
 			value = 1
 		}
-		fmt.Fprintf(log, `{"id":"%d","customer":{"id":"C-%d"},"time":"2026-01-05T10:00:00Z","context":{},"action":%q,"eligible":["do-nothing","mens","womens"],"rewards":[{"kind":"order","value":%d}]}`+"\n", i, i, action, value)
+		fmt.Fprintf(log, `{"id":"%d","customer":{"id":"C-%d"},"time":"2026-01-05T10:%02d:00Z","context":{},"action":%q,"eligible":["do-nothing","mens","womens"],"rewards":[{"kind":"order","value":%d}]}`+"\n", i, i, i/60, action, value)
 	}
 	ts.Check(log.Close())
 }

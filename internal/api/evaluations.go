@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"nextbest"
+	"nextbest/internal/learning"
 )
 
 // Evaluation asks what candidates would have earned on the log.
@@ -166,7 +167,7 @@ func (s *Server) checkEvaluation(e *Evaluation) error {
 			continue
 		}
 		if ok && c.Model != 0 {
-			if _, ok := s.o.Registry.Version(nextbest.KindModel, modelsID(ref), c.Model); !ok {
+			if _, ok := s.o.Registry.Version(nextbest.KindModel, learning.ID(ref), c.Model); !ok {
 				p.Add(fmt.Sprintf("candidates[%d].model", i), "%s has no model %d", ref, c.Model)
 			}
 		}
@@ -199,9 +200,6 @@ func (s *Server) checkRange(placement string, from, to time.Time, all bool) erro
 	}
 	return p.Err("the request")
 }
-
-// modelsID is the id under which the models of a policy version are kept.
-func modelsID(policy nextbest.Ref) string { return fmt.Sprintf("%s.%d", policy.ID, policy.Version) }
 
 func sortNewest(jobs []Job) {
 	slices.SortFunc(jobs, func(a, b Job) int { return b.Created.Compare(a.Created) })

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"nextbest"
 	"nextbest/internal/decisions"
+	"nextbest/internal/learning"
 )
 
 // testNow is the clock of every test.
@@ -114,6 +116,7 @@ type domain struct {
 	impressions []nextbest.Impression
 	commands    []Command
 	imports     []Import
+	moved       uint64 // revision that a rollback asked for
 	trainings   []Training
 	answer      decisions.Answer
 	fail        error
@@ -199,6 +202,29 @@ func (d *domain) Weights(context.Context, nextbest.Record) (any, error) {
 	return map[string]any{"arms": []string{}}, nil
 }
 
+func (d *domain) Rebuild(_ context.Context, policy nextbest.Ref, number uint64, _ func(int64)) (learning.Rebuilt, error) {
+	return learning.Rebuilt{Policy: policy, Model: max(number, 1), Rows: 10, Recorded: 10, Same: true}, d.fail
+}
+
+func (d *domain) Diff(_ context.Context, policy nextbest.Ref, from, to uint64) (learning.Diff, error) {
+	return learning.Diff{Policy: policy, From: from, To: to, Actions: []learning.ActionChanges{}}, d.fail
+}
+
+func (d *domain) Rollback(_ context.Context, policy nextbest.Ref, model, ifMatch uint64, actor, reason string) (nextbest.Record, error) {
+	return d.current(policy, fmt.Sprintf(`{"model":%d,"paused":true}`, model), ifMatch, actor, reason)
+}
+
+func (d *domain) Resume(_ context.Context, policy nextbest.Ref, ifMatch uint64, actor, reason string) (nextbest.Record, error) {
+	return d.current(policy, `{"model":1}`, ifMatch, actor, reason)
+}
+
+func (d *domain) current(policy nextbest.Ref, document string, ifMatch uint64, actor, reason string) (nextbest.Record, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.moved = ifMatch
+	return nextbest.Record{Kind: nextbest.KindCurrent, ID: learning.ID(policy), Version: 2, Revision: 99, Actor: actor, Reason: reason, Time: testNow, Document: []byte(document)}, d.fail
+}
+
 func (d *domain) Evaluate(ctx context.Context, _ Evaluation, progress func(int64)) (any, error) {
 	if d.evaluate != nil {
 		return d.evaluate(ctx, progress)
@@ -272,7 +298,7 @@ func newFixture(t testing.TB) *fixture {
 	}
 	var err error
 	d := f.dom
-	f.srv, err = New(Options{Registry: f.reg, Decider: d, Outcomes: d, Pseudonyms: d, Log: d, Trainer: d, Weights: d, Evaluator: d, Verifier: d, Importer: d,
+	f.srv, err = New(Options{Registry: f.reg, Decider: d, Outcomes: d, Pseudonyms: d, Log: d, Trainer: d, Weights: d, Rebuilder: d, Models: d, Evaluator: d, Verifier: d, Importer: d,
 		Lifecycle: d, Evidence: d, Console: d, Readiness: d, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return testNow }})
 	if err != nil {
 		t.Fatal(err)

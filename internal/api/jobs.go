@@ -18,7 +18,7 @@ import (
 // KindVerification keeps what verifications found, beside the root's kinds.
 const KindVerification nextbest.Kind = "verifications"
 
-// JobState is how far an evaluation or a verification is.
+// JobState is how far an evaluation, a verification or a rebuild is.
 type JobState string
 
 // The states of a job.
@@ -108,7 +108,7 @@ func (j *jobs) run(ctx context.Context) error {
 
 // sweep marks what an earlier process left unfinished.
 func (j *jobs) sweep(ctx context.Context) {
-	for _, kind := range []nextbest.Kind{nextbest.KindEvaluation, KindVerification} {
+	for _, kind := range []nextbest.Kind{nextbest.KindEvaluation, KindVerification, KindRebuild} {
 		for _, rec := range j.registry.List(kind) {
 			var job Job
 			if json.Unmarshal(rec.Document, &job) != nil || job.State.over() || job.Instance == j.instance {

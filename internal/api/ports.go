@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"nextbest"
+	"nextbest/internal/learning"
 )
 
 // Definitions answers what is defined now and was defined before.
@@ -82,6 +83,20 @@ type UnmatchedReward struct {
 // Trainer makes a model; the record is the model's.
 type Trainer interface {
 	Train(ctx context.Context, t Training) (nextbest.Record, error)
+}
+
+// Rebuilder learns a published model again from the log and compares; number 0
+// is the current one.
+type Rebuilder interface {
+	Rebuild(ctx context.Context, policy nextbest.Ref, number uint64, progress func(rows int64)) (learning.Rebuilt, error)
+}
+
+// Models compares models and chooses which one of a policy version is current.
+// ifMatch 0 stands for the pointer as it is now.
+type Models interface {
+	Diff(ctx context.Context, policy nextbest.Ref, from, to uint64) (learning.Diff, error)
+	Rollback(ctx context.Context, policy nextbest.Ref, model, ifMatch uint64, actor, reason string) (nextbest.Record, error)
+	Resume(ctx context.Context, policy nextbest.Ref, ifMatch uint64, actor, reason string) (nextbest.Record, error)
 }
 
 // Training asks for one model of a policy version.

@@ -38,6 +38,13 @@ func TestRoleMatrix(t *testing.T) {
 		{"GET", "/v1/policies/lints/versions/1/models", "", MayRead},
 		{"GET", "/v1/policies/lints/versions/1/models/1", "", MayRead},
 		{"GET", "/v1/policies/lints/versions/1/models/1/weights", "", MayRead},
+		{"GET", "/v1/policies/lints/versions/1/models/1/diff/2", "", MayRead},
+		{"POST", "/v1/policies/lints/versions/1/rebuild", `{}`, MayAnalyse},
+		{"POST", "/v1/policies/lints/versions/1/rollback", `{"model":1,"reason":"r"}`, MayStop},
+		{"POST", "/v1/policies/lints/versions/1/resume", `{"reason":"r"}`, MayRun},
+		{"GET", "/v1/rebuilds", "", MayRead},
+		{"GET", "/v1/rebuilds/x", "", MayRead},
+		{"DELETE", "/v1/rebuilds/x", "", MayAnalyse},
 		{"POST", "/v1/experiments/exp-1/start", `{}`, MayRun},
 		{"POST", "/v1/experiments/exp-1/ramp", `{"ramp":0.5}`, MayRun},
 		{"POST", "/v1/experiments/exp-1/stop", `{"reason":"r"}`, MayStop},
@@ -110,6 +117,8 @@ func templateOf(path string) string {
 			parts[i] = "{n}"
 		case p == "1" && parts[i-1] == "models":
 			parts[i] = "{m}"
+		case p == "2" && parts[i-1] == "diff":
+			parts[i] = "{k}"
 		}
 	}
 	return strings.Join(parts, "/")

@@ -29,6 +29,8 @@ type Options struct {
 	Log        Log
 	Trainer    Trainer
 	Weights    Weights
+	Rebuilder  Rebuilder
+	Models     Models
 	Evaluator  Evaluator
 	Verifier   Verifier
 	Importer   Importer
@@ -53,8 +55,8 @@ type Limits struct {
 	RewardsBody    int64         // bytes; 4 MiB, a journal message holds less
 	ImportBody     int64         // bytes; 64 MiB
 	DefinitionBody int64         // bytes of any other body; 256 KiB
-	Jobs           int           // evaluations and verifications at once; 2
-	JobTime        time.Duration // of one evaluation or verification; 1 h
+	Jobs           int           // evaluations, verifications and rebuilds at once; 2
+	JobTime        time.Duration // of one of them; 1 h
 }
 
 func (l Limits) filled() Limits {

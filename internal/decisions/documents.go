@@ -60,7 +60,8 @@ type Training struct {
 
 // Current names the model that learning: online serves for a policy version.
 type Current struct {
-	Model uint64 `json:"model"`
+	Model  uint64 `json:"model"`
+	Paused bool   `json:"paused,omitempty"` // somebody chose it, and trainers leave it there
 }
 
 type secret struct {

@@ -49,6 +49,7 @@ type Status struct {
 	Rows      int64        `json:"rows"`
 	Unusable  int64        `json:"unusable,omitempty"`
 	Rebuilds  int64        `json:"rebuilds"`          // from zero, the first included
+	Paused    string       `json:"paused,omitempty"`  // who chose the current model, and why
 	Problem   string       `json:"problem,omitempty"` // why it does not learn
 }
 
@@ -113,23 +114,6 @@ func (t *Trainer) Pass(ctx context.Context) error {
 	return first
 }
 
-// Rebuild learns a policy version that learns online from zero and publishes
-// the result as Run would.
-func (t *Trainer) Rebuild(ctx context.Context, policy nextbest.Ref) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	targets, problems := t.targets()
-	target, ok := targets[policy]
-	if !ok {
-		return nextbest.Errorf(nextbest.NotFound, "policy %s does not learn online anywhere", policy)
-	}
-	if err := problems[policy]; err != nil {
-		return err
-	}
-	delete(t.live, policy)
-	return t.update(ctx, target)
-}
-
 // targets finds what learns online: placements, and the arms of running
 // experiments. A policy version has one current model, so it can learn in one
 // way only; where two ways are asked for, that is its problem.
@@ -182,21 +166,36 @@ func (t *Trainer) update(ctx context.Context, g target) error {
 	if p == 0 {
 		return nil // nothing is logged yet
 	}
+	var serving Current
+	if hasCurrent {
+		var err error
+		if serving, err = parseCurrent(current); err != nil {
+			return err
+		}
+	}
+	status := t.status[g.policy]
+	if status.Paused = ""; serving.Paused {
+		status.Paused = current.Actor + ": " + current.Reason
+		t.status[g.policy] = status
+		return nil
+	}
 	live := t.live[g.policy]
 	if err := t.advance(ctx, g, live, p, w); err != nil {
 		delete(t.live, g.policy) // it may be half learned
 		return err
 	}
 	live = t.live[g.policy]
-	status := t.status[g.policy]
+	status = t.status[g.policy]
+	status.Paused = ""
 	status.MatureAt, status.Upto, status.Rows, status.Unusable = live.matureAt, live.upto, live.student.rows, live.student.unusable
 	t.status[g.policy] = status
+	live.dirty = live.dirty || serving.Model != status.Model // somebody else has moved the pointer
 	// A sliding window that has left nothing is something to publish: what is
 	// current remembers what it should not.
 	if emptied := hasCurrent && !live.since.IsZero(); !live.dirty || live.student.rows == 0 && !emptied {
 		return nil
 	}
-	return t.publishLive(ctx, live, current, hasCurrent)
+	return t.publishLive(ctx, live, current, serving.Model)
 }
 
 // advance brings the live statistics to (w, p), from zero where they cannot be
@@ -299,23 +298,17 @@ func latest(a, b time.Time) time.Time {
 // unless it has moved since or names a model that knows as much. The pointer
 // never goes back in P, nor in W at the same P: W is a trainer's clock, and what a
 // clock that was ahead has published gives way with the next event.
-func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current nextbest.Record, hasCurrent bool) error {
+// current is the pointer's record as it was before the log was read, none at
+// first, and number the model that it names.
+func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current nextbest.Record, number uint64) error {
 	g := live.target
-	var ifMatch uint64
 	var serving Model
-	if hasCurrent {
-		ifMatch = current.Revision
-		c, err := parseCurrent(current)
-		if err != nil {
-			return err
-		}
-		models, err := Lineage(t.opts.Definitions, g.policy, c.Model)
-		if err != nil {
-			return err
-		}
-		if len(models) > 0 {
-			serving = models[len(models)-1]
-		}
+	models, err := Lineage(t.opts.Definitions, g.policy, number)
+	if err != nil {
+		return err
+	}
+	if len(models) > 0 {
+		serving = models[len(models)-1]
 	}
 	outcome := live.student.outcome()
 	content, err := outcome.Model.MarshalBinary()
@@ -334,7 +327,7 @@ func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current next
 		t.published(live, serving.Number)
 		return nil
 	}
-	if now, ok := t.opts.Definitions.Get(nextbest.KindCurrent, ID(g.policy)); ok != hasCurrent || now.Revision != current.Revision {
+	if now, _ := t.opts.Definitions.Get(nextbest.KindCurrent, ID(g.policy)); now.Revision != current.Revision {
 		return nil // another trainer was faster
 	}
 	rec, err := t.Publish(ctx, Model{
@@ -344,13 +337,13 @@ func (t *Trainer) publishLive(ctx context.Context, live *liveModel, current next
 	if err != nil {
 		return err
 	}
-	document, err := json.Marshal(Current{rec.Version})
+	document, err := json.Marshal(Current{Model: rec.Version})
 	if err != nil {
 		return err
 	}
 	_, err = t.opts.Writer.Put(ctx, nextbest.Change{
 		Kind: nextbest.KindCurrent, ID: ID(g.policy), Document: document,
-		Actor: t.opts.Actor, Reason: "learned online", IfMatch: ifMatch,
+		Actor: t.opts.Actor, Reason: "learned online", IfMatch: current.Revision,
 	})
 	switch nextbest.CodeOf(err) {
 	case "":

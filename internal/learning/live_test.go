@@ -296,9 +296,6 @@ func TestTargets(t *testing.T) {
 	if err := pass(); nextbest.CodeOf(err) != nextbest.Conflict || tr.Status()[0].Problem == "" {
 		t.Fatalf("one policy version learns at two placements: %v", err)
 	}
-	if err := tr.Rebuild(t.Context(), nextbest.Ref{ID: "lints", Version: 1}); nextbest.CodeOf(err) != nextbest.Conflict {
-		t.Fatal(err)
-	}
 	r.define(nextbest.KindPlacement, "web", `{"objective":"value@1","policy":"even@1","learning":"online"}`)
 	if err := pass(); nextbest.CodeOf(err) != nextbest.Invalid {
 		t.Fatalf("a uniform policy learns: %v", err)

@@ -47,9 +47,11 @@ type Range struct {
 }
 
 // Current is the document of kind current: the model that learning: online
-// serves for a policy version.
+// serves for a policy version. Paused: somebody chose it, and no trainer moves on
+// from it until live learning is resumed.
 type Current struct {
-	Model uint64 `json:"model"`
+	Model  uint64 `json:"model"`
+	Paused bool   `json:"paused,omitempty"`
 }
 
 // ID returns the id under which a policy version's models and its current

@@ -21,6 +21,7 @@ type Job struct {
 	// placement and objective, W (MatureAt) and P (Upto). Rows set aside are left
 	// out whatever they say.
 	Queries []nextbest.Query
+	Progress func(rows int64) // nil, or told after each batch how many rows are learned
 }
 
 // Outcome is what training gives.
@@ -93,6 +94,9 @@ func (s *student) read(ctx context.Context, log Log, q nextbest.Query) error {
 			if err := s.row(b, i); err != nil {
 				return err
 			}
+		}
+		if s.job.Progress != nil {
+			s.job.Progress(s.rows)
 		}
 		return ctx.Err()
 	})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// job is an evaluation or a verification under way.
+// job is a long piece of work under way.
 type job struct {
 	ID       string   `json:"id"`
 	State    string   `json:"state"`
@@ -18,11 +18,17 @@ type job struct {
 }
 
 // Await starts a job of a kind (evaluations, verifications) and polls it until
-// it is done. The result is decoded into result; progress is told how many
-// rows are done. It returns the job's id.
+// it is done. See AwaitAt.
 func (c *Client) Await(ctx context.Context, kind string, request, result any, progress func(done int64)) (id string, err error) {
+	return c.AwaitAt(ctx, "/v1/"+kind, kind, request, result, progress)
+}
+
+// AwaitAt starts a job of a kind by a POST to a path and polls it until it is
+// done. The result is decoded into result; progress is told how many
+// rows are done. It returns the job's id.
+func (c *Client) AwaitAt(ctx context.Context, path, kind string, request, result any, progress func(done int64)) (id string, err error) {
 	var j job
-	if _, err := c.Call(ctx, http.MethodPost, "/v1/"+kind, request, &j); err != nil {
+	if _, err := c.Call(ctx, http.MethodPost, path, request, &j); err != nil {
 		return "", err
 	}
 	for {
