@@ -20,7 +20,7 @@ type Job struct {
 	// Queries select the rows, one query after the other. Each names its
 	// placement and objective, W (MatureAt) and P (Upto). Rows set aside are left
 	// out whatever they say.
-	Queries []nextbest.Query
+	Queries  []nextbest.Query
 	Progress func(rows int64) // nil, or told after each batch how many rows are learned
 }
 
