@@ -226,8 +226,8 @@ func TestNewSchemaRefusesByType(t *testing.T) {
 		{one(a + `{"name":"ac","type":"cross","of":["a","c"]}`), "features[2].name", "a cross has none"},
 		{one(a + `{"name":"d","type":"categorical","hash":64},{"type":"cross","of":["c","d"]}`), "features[3].of", "more than 1024 columns"},
 		{one(strings.TrimSuffix(strings.Repeat(`{"name":"x","type":"embedding","width":1024},`, 5), ",")), "features[4].name", "twice"},
-		{`{"features":[],"moments":{"placement":"p","rows":"many"}}`, "moments.rows", "number"},
-		{`{"features":[],"moments":{"when":"now"}}`, "moments.when", "unknown"},
+		{`{"features":[],"moments":{"placement":"p","rows":"many"}}`, "moments", "rows"},
+		{`{"features":[],"moments":{"when":"now"}}`, "moments", "unknown"},
 	} {
 		if _, err := NewSchema([]byte(c.definition)); !hasProblem(err, c.field, c.text) {
 			t.Errorf("%s: error %v, want a problem of %s with %q", c.definition, err, c.field, c.text)

@@ -101,7 +101,7 @@ func (f *feature) encodeTime(columns []float32, moment, now int64, problems *nex
 	for _, part := range f.parts {
 		c := timestampParts[part]
 		if c == nil {
-			f.encodeNumber(columns, float64(now-moment)/86400e6, problems)
+			f.encodeNumber(columns, age(moment, now), problems)
 			columns = columns[1:]
 			continue
 		}
@@ -115,6 +115,9 @@ func (f *feature) encodeTime(columns []float32, moment, now int64, problems *nex
 		}
 	}
 }
+
+// age returns the days of 24 hours from a moment until now.
+func age(moment, now int64) float64 { return float64(now-moment) / 86400e6 }
 
 // Times outside the years 1 to 9999 are refused; a number of milliseconds is
 // such a time.

@@ -96,6 +96,14 @@ func (t trainer) Train(ctx context.Context, a api.Training) (nextbest.Record, er
 		MatureAt: a.MatureAt, Split: a.Split, Actor: a.Actor, Reason: a.Reason})
 }
 
+// Moments takes moments from everything that was acknowledged before the call.
+func (t trainer) Moments(ctx context.Context, definition []byte, from api.MomentsFrom) ([]byte, error) {
+	if _, err := t.p.catchUp(ctx, mostRequest); err != nil {
+		return nil, err
+	}
+	return t.t.Moments(ctx, definition, from.Placement, from.From, from.To)
+}
+
 // weights shows what a model has learned.
 type weights struct{ d *definitions }
 

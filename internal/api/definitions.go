@@ -212,6 +212,16 @@ func put[T any](ctx context.Context, s *Server, r resource[T], id string, p Prec
 	return answer[T](rec, status, "/v1/"+string(r.kind)+"/"+id)
 }
 
+// addition returns the IfMatch of a new version, which replaces nothing: it
+// needs no precondition, and keeps to one that is given.
+func (s *Server) addition(kind nextbest.Kind, id string, p Precondition) (uint64, error) {
+	if p.IfMatch == "" && p.IfNoneMatch == "" {
+		return nextbest.AnyRevision, nil
+	}
+	existing, exists := s.o.Registry.Get(kind, id)
+	return p.revision(kind, id, existing, exists && !existing.Deleted)
+}
+
 // write checks a change against everything else that is defined and writes it.
 func (s *Server) write(ctx context.Context, change nextbest.Change) (nextbest.Record, error) {
 	change.Actor = Who(ctx).Key

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"nextbest"
+	"nextbest/bandit"
 	"nextbest/internal/decisions"
 	"nextbest/internal/learning"
 )
@@ -196,6 +198,18 @@ func (d *domain) Train(_ context.Context, t Training) (nextbest.Record, error) {
 	d.trainings = append(d.trainings, t)
 	return nextbest.Record{Kind: nextbest.KindModel, ID: "lints.1", Version: 7, Revision: 88, Actor: t.Actor, Time: testNow,
 		Document: []byte(`{"policy":"lints@1","hash":"ab","placement":"web","objective":"value@1"}`)}, d.fail
+}
+
+func (d *domain) Moments(_ context.Context, definition []byte, from MomentsFrom) ([]byte, error) {
+	m, err := bandit.NewMoments(definition)
+	if err != nil {
+		return nil, err
+	}
+	for i := range 3 {
+		m.Add(map[string]any{"recency": float64(i)}, testNow)
+	}
+	raw, err := m.Definition(bandit.Source{Placement: from.Placement, To: testNow, Upto: 9})
+	return raw, cmp.Or(err, d.fail)
 }
 
 func (d *domain) Weights(context.Context, nextbest.Record) (any, error) {

@@ -3,6 +3,11 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"nextbest"
 	"nextbest/bandit"
@@ -10,7 +15,21 @@ import (
 
 // Features is the document of a feature schema: how a context becomes numbers.
 type Features struct {
-	Features []Feature `json:"features"`
+	Features []Feature      `json:"features"`
+	Moments  *bandit.Source `json:"moments,omitempty" doc:"which rows means and deviations were taken from; the server writes it"`
+}
+
+// FeaturesVersion asks for a version of a feature schema.
+type FeaturesVersion struct {
+	Features []Feature    `json:"features"`
+	Moments  *MomentsFrom `json:"moments_from,omitempty" doc:"fills the mean and sd of features that give neither"`
+}
+
+// MomentsFrom selects the logged contexts that moments are taken from.
+type MomentsFrom struct {
+	Placement string    `json:"placement" doc:"id or id@version"`
+	From      time.Time `json:"from,omitzero" doc:"of the decision; absent: the first"`
+	To        time.Time `json:"to,omitzero" doc:"of the decision, not included; absent: now"`
 }
 
 // Feature is one feature of a schema.
@@ -34,10 +53,50 @@ type Feature struct {
 
 // prepareFeatures validates with the schema's own rules.
 func prepareFeatures(_ context.Context, _ string, f *Features, _ *nextbest.Record) ([]byte, error) {
+	if f.Moments != nil {
+		return nil, &nextbest.Error{Code: nextbest.Invalid, Message: "the features are invalid", Problems: []nextbest.Problem{{Field: "moments",
+			Message: "is the server's to write", Cure: "leave it out, or POST to …/versions with moments_from"}}}
+	}
 	raw, err := json.Marshal(f)
 	if err != nil {
 		return nil, err
 	}
 	_, err = bandit.NewSchema(raw)
 	return raw, err
+}
+
+func (s *Server) featureRoutes() {
+	route(s, MayModel, huma.Operation{OperationID: "post-features-version", Method: http.MethodPost, Path: "/v1/features/{id}/versions", Tags: []string{"features"},
+		Summary: "Add a version of a feature schema, with moments from the log where asked", DefaultStatus: http.StatusCreated, Errors: []int{404, 409, 412},
+		Description: "With moments_from, features that give neither mean nor sd get those of the logged contexts, once: the version keeps the numbers and where they come from."},
+		func(ctx context.Context, in *putInput[FeaturesVersion]) (*storedOutput[Features], error) {
+			return s.addFeatures(ctx, in)
+		})
+}
+
+func (s *Server) addFeatures(ctx context.Context, in *putInput[FeaturesVersion]) (*storedOutput[Features], error) {
+	revision, err := s.addition(nextbest.KindFeatures, in.ID, in.Precondition)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := prepareFeatures(ctx, in.ID, &Features{Features: in.Body.Features}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if from := in.Body.Moments; from != nil {
+		if s.o.Trainer == nil {
+			return nil, missing("training")
+		}
+		if err := s.checkRange(from.Placement, from.From, from.To, false); err != nil {
+			return nil, err
+		}
+		if raw, err = s.o.Trainer.Moments(ctx, raw, *from); err != nil {
+			return nil, err
+		}
+	}
+	rec, err := s.write(ctx, nextbest.Change{Kind: nextbest.KindFeatures, ID: in.ID, Document: raw, Reason: in.why(), IfMatch: revision})
+	if err != nil {
+		return nil, err
+	}
+	return answer[Features](rec, http.StatusCreated, fmt.Sprintf("/v1/features/%s?version=%d", rec.ID, rec.Version))
 }

@@ -112,6 +112,8 @@ func TestConformance(t *testing.T) {
 		try("PUT", base+"/{id}", base+"/"+r.id, `{"x":1}`, "422")
 		try("GET", base+"/{id}", base+"/unknown", "", "404")
 	}
+	try("POST", "/v1/features/{id}/versions", "/v1/features/retail/versions", `{"features":[{"name":"recency","type":"numeric","clip":5},{"name":"newbie","type":"boolean"}],"moments_from":{"placement":"web","from":"2026-11-01T00:00:00Z"}}`, "201")
+	try("POST", "/v1/features/{id}/versions", "/v1/features/retail/versions", `{"features":[{"name":"newbie","type":"boolean"}],"moments_from":{"placement":"web"}}`, "422")
 	const versions = "/v1/policies/{id}/versions"
 	try("GET", "/v1/policies", "/v1/policies", "", "200")
 	try("GET", versions, "/v1/policies/lints/versions", "", "200")

@@ -76,13 +76,9 @@ func (s *Server) policyRoutes() {
 }
 
 func (s *Server) addPolicy(ctx context.Context, in *putInput[Policy]) (*storedOutput[Policy], error) {
-	revision := nextbest.AnyRevision
-	existing, exists := s.o.Registry.Get(nextbest.KindPolicy, in.ID)
-	if in.IfMatch != "" || in.IfNoneMatch != "" {
-		var err error
-		if revision, err = in.revision(nextbest.KindPolicy, in.ID, existing, exists && !existing.Deleted); err != nil {
-			return nil, err
-		}
+	revision, err := s.addition(nextbest.KindPolicy, in.ID, in.Precondition)
+	if err != nil {
+		return nil, err
 	}
 	raw, err := json.Marshal(in.Body)
 	if err != nil {

@@ -80,9 +80,12 @@ type UnmatchedReward struct {
 	Why        string     `json:"why,omitempty"`
 }
 
-// Trainer makes a model; the record is the model's.
+// Trainer learns from the log.
 type Trainer interface {
+	// Train makes a model; the record is the model's.
 	Train(ctx context.Context, t Training) (nextbest.Record, error)
+	// Moments fills the means and deviations that a feature schema leaves out.
+	Moments(ctx context.Context, definition []byte, from MomentsFrom) ([]byte, error)
 }
 
 // Rebuilder learns a published model again from the log and compares; number 0

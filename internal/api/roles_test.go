@@ -30,6 +30,7 @@ func TestRoleMatrix(t *testing.T) {
 		{"PUT", "/v1/experiments/exp-1", experimentBody, MayDefine},
 		{"PUT", "/v1/holdouts/universal", `{"share":0.1,"salt":"h"}`, MayDefine},
 		{"PUT", "/v1/features/retail", `{"features":[]}`, MayModel},
+		{"POST", "/v1/features/retail/versions", `{"features":[]}`, MayModel},
 		{"GET", "/v1/policies", "", MayRead},
 		{"POST", "/v1/policies/lints/versions", `{"algorithm":"uniform"}`, MayModel},
 		{"GET", "/v1/policies/lints/versions", "", MayRead},

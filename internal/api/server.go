@@ -170,6 +170,7 @@ func (s *Server) describe(g *gin.RouterGroup) error {
 	s.api = humagin.NewWithGroup(s.engine, g, s.config())
 	s.api.UseMiddleware(s.guard)
 	s.definitionRoutes()
+	s.featureRoutes()
 	s.policyRoutes()
 	s.experimentRoutes()
 	s.logRoutes()
