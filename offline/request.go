@@ -3,7 +3,9 @@ package offline
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"nextbest"
@@ -75,9 +77,28 @@ type Request struct {
 	// MinSupport is the propensity below which an action counts as never tried;
 	// 0: 1e-6.
 	MinSupport float64
-	Ridge      float64 // of the reward model; 0: 1
+	// RewardModel is ridge (also when empty) or logistic, which takes rewards of
+	// 0 and 1 only; both have weights of their own for each action and are
+	// cross-fitted by customer.
+	RewardModel string
+	Ridge       float64 // of the reward model; 0: 1
+	// Estimators are shown for every candidate beside IPS, SNIPS, DM and DR. Those
+	// that need what rows of the log do not carry are refused.
+	Estimators []estimators.Choice
+	// Bootstrap is the number of replicates of a Poisson bootstrap by customer of
+	// IPS, SNIPS and DR; 0: none.
+	Bootstrap int
 	Limits     estimators.Limits
 }
+
+// The reward models.
+const (
+	modelRidge    = "ridge"
+	modelLogistic = "logistic"
+)
+
+// rowColumns are what an evaluation fills in of each row.
+var rowColumns = []estimators.Column{estimators.ColumnWeight, estimators.ColumnReward, estimators.ColumnModel, estimators.ColumnPropensity}
 
 func (r *Request) prepare(now time.Time) error {
 	var p nextbest.Problems
@@ -119,6 +140,24 @@ func (r *Request) prepare(now time.Time) error {
 	}
 	if r.Ridge == 0 {
 		r.Ridge = 1
+	}
+	switch r.RewardModel {
+	case "":
+		r.RewardModel = modelRidge
+	case modelRidge, modelLogistic:
+	default:
+		p.Add("reward_model", "%q: give %s or %s", r.RewardModel, modelRidge, modelLogistic)
+	}
+	for i, c := range r.Estimators {
+		for _, column := range c.Columns {
+			if !slices.Contains(rowColumns, column) {
+				p.Add("estimators["+strconv.Itoa(i)+"]", "%s needs %s, which the rows of a log do not carry", c.Name, strings.ReplaceAll(string(column), "_", " "))
+				break
+			}
+		}
+	}
+	if r.Bootstrap != 0 && !(r.Bootstrap >= 100 && r.Bootstrap <= 10000) {
+		p.Add("bootstrap", "%d: give 100 to 10,000 replicates, such as %d", r.Bootstrap, estimators.Replicates)
 	}
 	if !(r.Ridge > 0) {
 		p.Add("ridge", "%v: give a positive number", r.Ridge)

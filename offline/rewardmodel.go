@@ -84,6 +84,7 @@ type rewardModel struct {
 	width    int
 	actions  int
 	weights  []float64 // [fold][action][1+width], intercept first
+	logistic bool      // weights are log-odds
 	min, max float64   // predictions are held to the range of rewards
 }
 
@@ -182,5 +183,9 @@ func (m *rewardModel) predict(fold int, action int32, x []float64) float64 {
 	if i < len(coef) {
 		a += coef[i] * x[i]
 	}
-	return min(max(q+(a+b), m.min), m.max)
+	q += a + b
+	if m.logistic {
+		return logistic(q)
+	}
+	return min(max(q, m.min), m.max)
 }

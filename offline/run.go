@@ -266,6 +266,12 @@ func (r *run) study(ctx context.Context) (*study, error) {
 // evaluate is the second pass.
 func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*lane, error) {
 	model := s.model.fit(len(r.actions.names), r.req.Ridge, g.rewardMin, g.rewardMax)
+	if s.sample != nil {
+		if s.other > 0 {
+			return nil, nextbest.FieldErrorf("reward_model", "logistic predicts rewards of 0 and 1, and %d rows have others; take %s", s.other, modelRidge)
+		}
+		s.sample.fit(model, r.req.Folds, r.req.Ridge)
+	}
 	nothing := r.actions.find(nextbest.DoNothing)
 	tried := s.tried(len(r.actions.names))
 	forks, parallel := forkAll(r.req.Candidates)

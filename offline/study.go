@@ -17,6 +17,7 @@ import (
 type study struct {
 	req     *Request
 	model   *modelStatistics
+	sample  *logisticSample   // nil unless the reward model is logistic
 	fixed   []fixedStatistics // by fold
 	calib   estimators.Calibration
 	z       []float64 // scratch (1, x, r)
@@ -50,9 +51,13 @@ type study struct {
 }
 
 func newStudy(req *Request, width int) *study {
-	return &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
+	s := &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
 		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
 		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, features: map[string]bool{}, arms: map[string]bool{}, nothing: -1}
+	if req.RewardModel == modelLogistic {
+		s.sample = &logisticSample{}
+	}
+	return s
 }
 
 // widen gives the reward model features after rows that had none.
@@ -157,6 +162,13 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	}
 	s.z[len(s.z)-1] = r
 	s.model.at(int(fold), taken).add(s.z)
+	if s.sample != nil {
+		var x []float32
+		if b.Width == len(s.z)-2 {
+			x = b.X[i*b.Width : (i+1)*b.Width]
+		}
+		s.sample.add(sampleKey(b.Decision[i], int(taken)), fold, taken, x, r)
+	}
 
 	p := b.Propensity[i]
 	switch {
@@ -220,6 +232,9 @@ func (s *study) merge(o *study) {
 	s.flushPolicy()
 	o.flushPolicy()
 	s.model.merge(o.model)
+	if s.sample != nil {
+		s.sample.merge(o.sample)
+	}
 	for f := range s.fixed {
 		s.fixed[f].merge(&o.fixed[f])
 	}
