@@ -57,6 +57,9 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 			}
 		}
 	}
+	if t.extras != nil {
+		r.Estimates = t.extras.figures(j, e)
+	}
 	j.differences(r, t, e)
 }
 

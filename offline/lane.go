@@ -34,20 +34,30 @@ type lane struct {
 	supported []bool    // scratch
 }
 
-func newLane(candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, support float64, tried []bool, first int64) *lane {
-	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: support, tried: tried, candidates: candidates,
+func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, tried []bool, first int64) *lane {
+	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: req.MinSupport, tried: tried, candidates: candidates,
 		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)), x: make([]float64, m.width)}
 	for range len(candidates) + 3 {
 		l.tallies = append(l.tallies, newTally(g))
 	}
 	n := len(candidates)
 	for _, t := range l.tallies[:n] {
-		t.drift = &drift{}
+		t.drift, t.extras = &drift{}, newExtras(req)
 		t.days.first = floorDay(first)
 	}
 	l.logged, l.fixed, l.idle = l.tallies[n], l.tallies[n+1], l.tallies[n+2]
 	l.logged.isLogged, l.logged.compareFixed, l.fixed.compareFixed = true, false, false
 	return l
+}
+
+// open begins a customer.
+func (l *lane) open(customer string) {
+	l.closeCustomer()
+	for _, t := range l.tallies {
+		if t.extras != nil {
+			t.extras.open(customer)
+		}
+	}
 }
 
 func (l *lane) closeCustomer() {
@@ -111,7 +121,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 
 	l.overlap.rows++
 	l.overlap.taken[local[eligible[chosen]]]++
-	row := estimators.Row{Reward: b.Reward[i], Q: q[chosen], Matched: b.Matched[i]}
+	row := estimators.Row{Reward: b.Reward[i], Q: q[chosen], Matched: b.Matched[i], Propensity: propensity}
 	for c, candidate := range l.candidates {
 		if err := candidate.Distribution(p, b, i); err != nil {
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
@@ -142,6 +152,9 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		row.Support, row.QPolicy = mass, value
 		t := l.tallies[c]
 		t.customer.Add(&row)
+		if t.extras != nil {
+			t.extras.add(&row)
+		}
 		t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
 		t.weights.add(row.Weight)
 		t.days.add(b.Time[i], &row)

@@ -52,6 +52,7 @@ type QueryRecord struct {
 	Propensity   string             `json:"propensity"` // that weighs: own (of the serving arm) or mixture
 	Training     []nextbest.Split   `json:"training,omitempty"`
 	TrainedOn    []Period           `json:"trained_on,omitempty"`
+	RewardModel  string             `json:"reward_model"`
 	Ridge        float64            `json:"ridge"`
 	MinSupport   float64            `json:"min_support"`
 }
@@ -130,7 +131,8 @@ type Result struct {
 	SNIPS       *Figure                `json:"snips,omitempty"`
 	DM          *Figure                `json:"dm,omitempty"`
 	DR          *Figure                `json:"dr,omitempty"`
-	Value       *Figure                `json:"value,omitempty"` // maximum empirical likelihood
+	Value       *Figure                `json:"value,omitempty"`     // maximum empirical likelihood
+	Estimates   []Shown                `json:"estimates,omitempty"` // asked for beside these
 	Bounds      *Figure                `json:"bounds,omitempty"`
 	VsLogged    *Figure                `json:"vs_logged,omitempty"`
 	VsBestFixed *Figure                `json:"vs_best_fixed,omitempty"`
@@ -164,7 +166,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto,
 			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
-			Training: req.Training, TrainedOn: req.TrainedOn, Ridge: req.Ridge, MinSupport: req.MinSupport},
+			Training: req.Training, TrainedOn: req.TrainedOn, RewardModel: req.RewardModel, Ridge: req.Ridge, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
 	}

@@ -88,7 +88,7 @@ type Request struct {
 	// Bootstrap is the number of replicates of a Poisson bootstrap by customer of
 	// IPS, SNIPS and DR; 0: none.
 	Bootstrap int
-	Limits     estimators.Limits
+	Limits    estimators.Limits
 }
 
 // The reward models.

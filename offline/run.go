@@ -276,8 +276,8 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 	tried := s.tried(len(r.actions.names))
 	forks, parallel := forkAll(r.req.Candidates)
 	ls := [lanes]*lane{
-		newLane(r.req.Candidates, g, model, best, nothing, r.req.MinSupport, tried, s.first),
-		newLane(forks, g, model, best, nothing, r.req.MinSupport, tried, s.first),
+		newLane(r.req, r.req.Candidates, g, model, best, nothing, tried, s.first),
+		newLane(r.req, forks, g, model, best, nothing, tried, s.first),
 	}
 	if s.rows == 0 {
 		return ls[0], nil
@@ -296,7 +296,7 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 				continue
 			}
 			if c := b.Customer[i]; c != open[k] {
-				l.closeCustomer()
+				l.open(c)
 				open[k] = c
 			}
 			if p := b.Propensity[i]; p != p {

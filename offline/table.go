@@ -6,6 +6,25 @@ import (
 	"strings"
 )
 
+// writeShown writes the estimates that were asked for; as in the table, none
+// where a conclusion is refused.
+func (r *Report) writeShown(b *strings.Builder) {
+	rows := [][]string{{"candidate", "estimator", fmt.Sprintf("value [%.0f%%]", 100*r.Level), "interval"}}
+	for i := range r.Results {
+		x := &r.Results[i]
+		for _, e := range x.Estimates {
+			row := []string{x.Name, e.Estimator, "–", e.Problem}
+			if e.Problem == "" && !x.Refused() {
+				row[2], row[3] = fmt.Sprintf("%s [%s, %s]", number(e.Value), number(e.Low), number(e.High)), strings.ReplaceAll(e.Method, "_", " ")
+			}
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) > 1 {
+		writeColumns(b, rows)
+	}
+}
+
 // WriteTable writes the report for a terminal: one line for each policy, then
 // refusals with their cures, and warnings.
 func (r *Report) WriteTable(w io.Writer) error {
@@ -43,6 +62,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "%s rows · %s customers · %s converting rows · seed %d · %s\n",
 		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
 	writeColumns(&b, rows)
+	r.writeShown(&b)
 	said := map[string]bool{}
 	for _, x := range r.Results {
 		for _, f := range x.Refusals {

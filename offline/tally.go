@@ -29,6 +29,7 @@ type tally struct {
 	days                    days
 	boundsToo, compareFixed bool
 	isLogged                bool
+	extras                  *extras // candidates only; nil where nothing more is asked for
 }
 
 // ranges are what the first pass fixed for the second.
@@ -66,6 +67,9 @@ func (t *tally) close(fixed *estimators.Customer, chosen bool, g *ranges) {
 	t.robust.Add(n, gap, dr)
 	if t.drift != nil {
 		t.drift.close()
+	}
+	if t.extras != nil {
+		t.extras.close(c)
 	}
 	if !t.isLogged {
 		t.overLogged.Add(dr-c.Reward, n)
@@ -108,6 +112,9 @@ func (t *tally) merge(o *tally) {
 	}
 	t.weights.merge(&o.weights)
 	t.days.merge(&o.days)
+	if t.extras != nil {
+		t.extras.merge(o.extras)
+	}
 }
 
 // span is a closed range of numbers, empty until something is seen.

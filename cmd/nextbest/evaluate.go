@@ -18,20 +18,22 @@ import (
 
 type evaluateCmd struct {
 	remote
-	Placement  string    `help:"Placement whose log answers."`
-	Candidates []string  `arg:"" optional:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
-	Source     string    `help:"Rows of this import alone, or live; without it, all."`
-	From       time.Time `help:"Decisions at or after (RFC 3339)."`
-	To         time.Time `help:"Decisions before (RFC 3339)."`
-	Objective  string    `help:"Objective, id@version; without it, the placement's."`
-	Reward     string    `help:"One reward kind instead of an objective."`
-	Split      string    `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
-	RewardMin  *float64  `help:"Least that one decision can be worth by the objective." placeholder:"N"`
-	RewardMax  *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
-	Seed       uint64    `help:"Seed of the cross-fitting folds." default:"7"`
-	JSON       bool      `help:"Print the report as JSON on standard output."`
-	HTML       string    `help:"Write the report as a page that stands alone." placeholder:"FILE"`
-	Plot       string    `help:"Write the intervals as a picture (SVG)." placeholder:"FILE"`
+	Placement   string    `help:"Placement whose log answers."`
+	Candidates  []string  `arg:"" optional:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
+	Source      string    `help:"Rows of this import alone, or live; without it, all."`
+	From        time.Time `help:"Decisions at or after (RFC 3339)."`
+	To          time.Time `help:"Decisions before (RFC 3339)."`
+	Objective   string    `help:"Objective, id@version; without it, the placement's."`
+	Reward      string    `help:"One reward kind instead of an objective."`
+	Split       string    `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
+	RewardMin   *float64  `help:"Least that one decision can be worth by the objective." placeholder:"N"`
+	RewardMax   *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
+	RewardModel string    `help:"Of DM and DR: ridge, or logistic for rewards of 0 and 1." enum:"ridge,logistic" default:"ridge"`
+	Bootstrap   int       `help:"Replicates of a Poisson bootstrap by customer; 0: none." default:"0"`
+	Seed        uint64    `help:"Seed of the cross-fitting folds." default:"7"`
+	JSON        bool      `help:"Print the report as JSON on standard output."`
+	HTML        string    `help:"Write the report as a page that stands alone." placeholder:"FILE"`
+	Plot        string    `help:"Write the intervals as a picture (SVG)." placeholder:"FILE"`
 	fileFlags
 }
 
@@ -43,7 +45,8 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 	if c.File != "" {
 		return c.runFile(ctx, t)
 	}
-	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed, RewardMin: c.RewardMin, RewardMax: c.RewardMax}
+	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed, RewardMin: c.RewardMin, RewardMax: c.RewardMax,
+		Estimators: c.Estimator, RewardModel: c.RewardModel, Bootstrap: c.Bootstrap}
 	for _, name := range c.Candidates {
 		policy, number, has := strings.Cut(name, "/")
 		ref := api.CandidateRef{Policy: policy}
@@ -101,8 +104,8 @@ func (c *evaluateCmd) check() error {
 	if len(c.Candidates) == 0 {
 		p.Add("candidate", "name a policy version to evaluate, such as rules@2 or lints@3/814")
 	}
-	if len(c.Map)+len(c.Actions)+len(c.Estimator) > 0 || c.Floor != 0 || c.MaxWeight != 0 || c.Logger != "" {
-		p.Add("--file", "--map, --actions, --estimator, --floor, --max-weight and --logger are for log files: give one with --file")
+	if len(c.Map)+len(c.Actions) > 0 || c.Floor != 0 || c.MaxWeight != 0 || c.Logger != "" {
+		p.Add("--file", "--map, --actions, --floor, --max-weight and --logger are for log files: give one with --file")
 	}
 	return p.Err("evaluate")
 }

@@ -16,7 +16,7 @@ type fileFlags struct {
 	File      string            `help:"Evaluate this log file (.parquet, .csv, .csv.gz) instead; no server is needed. docs/evaluating-files.md has the columns." placeholder:"FILE"`
 	Map       map[string]string `help:"With --file: its columns by field, such as propensity=pscore." mapsep:"," placeholder:"FIELD=COLUMN"`
 	Actions   []string          `help:"With --file: the actions' names in the order of its lists, where actions are names." placeholder:"NAME"`
-	Estimator []string          `help:"With --file: estimators, with hyperparameters as in switch_dr:tau=10; without it, all that the columns allow." placeholder:"NAME[:PARAM=VALUE]"`
+	Estimator []string          `help:"Estimators, with hyperparameters as in switch_dr:tau=10, beside the usual ones; without it, of a file all that its columns allow." placeholder:"NAME[:PARAM=VALUE]"`
 	Floor     float64           `help:"With --file: least probability that the logger could give any action, by its design." placeholder:"P"`
 	MaxWeight float64           `help:"With --file: largest weight that is possible, where no floor can be given." placeholder:"W"`
 	Logger    string            `help:"With --file: fixed or adaptive; without it, the log's own drift decides." placeholder:"KIND"`

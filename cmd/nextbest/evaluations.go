@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nextbest"
+	"nextbest/estimators"
 	"nextbest/experiments"
 	"nextbest/internal/api"
 	"nextbest/internal/decisions"
@@ -41,7 +42,15 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	}
 	q := queryOf(ask, objective, last)
 	q.Own = limited(e.p.definitions, ask.Placement)
-	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: e.adaptive(ask.Placement)}
+	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: e.adaptive(ask.Placement),
+		RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap}
+	for i, name := range ask.Estimators {
+		choice, err := estimators.ParseChoice(name)
+		if err != nil {
+			return nil, nextbest.FieldErrorf(fmt.Sprintf("estimators[%d]", i), "%v", err)
+		}
+		request.Estimators = append(request.Estimators, choice)
+	}
 	for i, c := range ask.Candidates {
 		ref, err := nextbest.ParseRef(c.Policy)
 		if err != nil {

@@ -30,6 +30,10 @@ type Evaluation struct {
 	Baselines  []string        `json:"baselines,omitempty" doc:"logged, best_fixed, do-nothing, or fixed:<action>"`
 	Seed       uint64          `json:"seed,omitempty" doc:"of the cross-fitting folds"`
 	Folds      int             `json:"folds,omitempty" minimum:"2" maximum:"20"`
+	// What is shown beside the usual figures.
+	Estimators  []string `json:"estimators,omitempty" maxItems:"40" doc:"beside IPS, SNIPS, DM and DR, with hyperparameters: dros:lambda=1, switch_dr:tau=slope"`
+	RewardModel string   `json:"reward_model,omitempty" enum:"ridge,logistic" doc:"absent: ridge; logistic takes rewards of 0 and 1"`
+	Bootstrap   int      `json:"bootstrap,omitempty" minimum:"100" maximum:"10000" doc:"replicates of a Poisson bootstrap by customer; absent: none"`
 }
 
 // CandidateRef names what is evaluated: a policy version and a model of it.

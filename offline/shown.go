@@ -1,0 +1,139 @@
+package offline
+
+import (
+	"hash/fnv"
+
+	"nextbest/estimators"
+)
+
+// Shown is an estimate that was asked for beside the usual ones.
+type Shown struct {
+	Estimator  string         `json:"estimator"` // with its hyperparameter, as asked
+	Parameters map[string]any `json:"parameters,omitempty"`
+	Figure
+	Formula string `json:"formula"`
+	Source  string `json:"source"`
+	// Problem says why there is no value; Figure is then void.
+	Problem string `json:"problem,omitempty"`
+}
+
+// extras accumulate what a request asks for beyond the usual figures of a
+// candidate.
+type extras struct {
+	choices []estimators.Choice
+	totals  []estimators.Accumulator
+	rows    []estimators.Row // of the current customer
+	boot    *estimators.PoissonBootstrap
+	id      uint64 // of the current customer
+	sums    [4]float64
+}
+
+// The sums of the bootstrap, by place.
+const (
+	sumWeighted = iota // Σwr
+	sumWeight          // Σw
+	sumRows
+	sumRobust // Σ(q_π + w(r−q))
+)
+
+// newExtras returns nil where nothing is asked for.
+func newExtras(req *Request) *extras {
+	if len(req.Estimators) == 0 && req.Bootstrap == 0 {
+		return nil
+	}
+	e := &extras{choices: req.Estimators}
+	for i := range e.choices {
+		e.totals = append(e.totals, e.choices[i].New())
+	}
+	if req.Bootstrap > 0 {
+		e.boot = estimators.NewPoissonBootstrap(len(e.sums), req.Bootstrap, req.Seed)
+	}
+	return e
+}
+
+// open begins a customer.
+func (e *extras) open(customer string) {
+	if e.boot != nil {
+		h := fnv.New64a()
+		h.Write([]byte(customer))
+		e.id = h.Sum64()
+	}
+}
+
+func (e *extras) add(row *estimators.Row) {
+	if len(e.totals) > 0 {
+		e.rows = append(e.rows, *row)
+	}
+}
+
+// close ends the current customer, whose sums are c.
+func (e *extras) close(c *estimators.Customer) {
+	for _, t := range e.totals {
+		t.Add(e.rows)
+	}
+	e.rows = e.rows[:0]
+	if e.boot != nil {
+		e.sums[sumWeighted], e.sums[sumWeight] = c.WeightedReward, c.Weight
+		e.sums[sumRows], e.sums[sumRobust] = c.Rows, c.Model+c.Correction
+		e.boot.Add(e.id, e.sums[:], c.Conversion > 0)
+	}
+}
+
+func (e *extras) merge(o *extras) {
+	for i, t := range e.totals {
+		t.Merge(o.totals[i])
+	}
+	if e.boot != nil {
+		e.boot.Merge(o.boot)
+	}
+}
+
+// figures returns what was asked for.
+func (e *extras) figures(j *judge, ev evidence) []Shown {
+	var out []Shown
+	for i := range e.choices {
+		c := &e.choices[i]
+		s := Shown{Estimator: c.String(), Formula: c.Formula, Source: c.Source}
+		x, err := e.totals[i].Estimate()
+		if f := ev.figure(x, err); f != nil {
+			s.Figure, s.Parameters = *f, parametersOf(c, e.totals[i])
+		} else {
+			s.Problem = problemOf(err)
+		}
+		out = append(out, s)
+	}
+	if e.boot == nil {
+		return out
+	}
+	for _, b := range []struct {
+		name  string
+		value func(s []float64) float64
+	}{
+		{"ips", func(s []float64) float64 { return s[sumWeighted] / s[sumRows] }},
+		{"snips", func(s []float64) float64 { return s[sumWeighted] / s[sumWeight] }},
+		{"dr", func(s []float64) float64 { return s[sumRobust] / s[sumRows] }},
+	} {
+		s := Shown{Estimator: b.name, Parameters: map[string]any{"replicates": j.req.Bootstrap}}
+		if c, err := estimators.ParseChoice(b.name); err == nil {
+			s.Formula = c.Formula
+		}
+		s.Source = "Chamandy et al. 2012; customers count Poisson(1) times"
+		x, iv, err := e.boot.Estimate(b.value, ev.level)
+		if err == nil && finite(x.Value, iv.Low, iv.High) {
+			s.Figure = Figure{x.Value, iv.Low, iv.High, methodBootstrap}
+		} else {
+			s.Problem = problemOf(err)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+const methodBootstrap = "poisson_bootstrap"
+
+func problemOf(err error) string {
+	if err == nil {
+		return "it is not a finite number on this log"
+	}
+	return err.Error()
+}
