@@ -10,10 +10,11 @@ import (
 
 // The bytes of a model, little endian:
 //
-//	magic "nbmodel\n", version uint16 = 1, kind uint16 = 1 (one ridge regression per action),
+//	magic "nbmodel\n", version uint16 = 1, kind uint16 (1: one ridge regression per action; 2: hurdle),
 //	width uint32, actions uint32, ridge float64,
 //	version 2 alone, where rows fade: half-life and the time of the weights int64, microseconds (since the Unix epoch),
-//	per action, sorted by id: length uint16, id, n, Σr², b[width], Σxxᵀ (packed lower triangle, row after row) as float64,
+//	per action, sorted by id: length uint16, id, n, Σr², b[width], Σxxᵀ (packed lower triangle, row after row) as float64;
+//	kind 2: n, Σ1{r≠0}, Σr, Σr², b[width] = Σ1{r≠0}x, Σxxᵀ,
 //	CRC-64/ECMA of all that uint64
 //
 // The same statistics give the same bytes.
@@ -21,7 +22,6 @@ const (
 	modelMagic     = "nbmodel\n"
 	modelVersion   = 1
 	fadingVersion  = 2
-	kindRidge      = 1
 	modelHeader    = len(modelMagic) + 2 + 2 + 4 + 4 + 8
 	fadingHeader   = 8 + 8
 	modelChecksum  = 8
@@ -38,12 +38,12 @@ func (m *Model) MarshalBinary() ([]byte, error) {
 		version, size = fadingVersion, size+fadingHeader
 	}
 	for _, a := range m.arms {
-		size += 2 + len(a.action) + 8*(2+m.width+triangle(m.width))
+		size += 2 + len(a.action) + 8*(len(a.scalars(m.kind))+m.width+triangle(m.width))
 	}
 	b := make([]byte, 0, size)
 	b = append(b, modelMagic...)
 	b = binary.LittleEndian.AppendUint16(b, uint16(version))
-	b = binary.LittleEndian.AppendUint16(b, kindRidge)
+	b = binary.LittleEndian.AppendUint16(b, uint16(m.kind))
 	b = binary.LittleEndian.AppendUint32(b, uint32(m.width))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.arms)))
 	b = appendFloats(b, m.ridge)
@@ -54,7 +54,9 @@ func (m *Model) MarshalBinary() ([]byte, error) {
 	for _, a := range m.arms {
 		b = binary.LittleEndian.AppendUint16(b, uint16(len(a.action)))
 		b = append(b, a.action...)
-		b = appendFloats(b, a.n, a.squares)
+		for _, v := range a.scalars(m.kind) {
+			b = appendFloats(b, *v)
+		}
 		b = appendFloats(b, a.b...)
 		b = appendFloats(b, a.gram...)
 	}
@@ -83,12 +85,12 @@ func UnmarshalModel(b []byte) (*Model, error) {
 		return refuse("the checksum does not match: the bytes were damaged or cut")
 	}
 	r := body[len(modelMagic):]
-	version, kind := binary.LittleEndian.Uint16(r), binary.LittleEndian.Uint16(r[2:])
-	if version != modelVersion && version != fadingVersion || kind != kindRidge {
-		return refuse("version %d, kind %d is unknown to this program, which reads versions %d and %d, kind %d; a newer program may have written it", version, kind, modelVersion, fadingVersion, kindRidge)
+	version, k := binary.LittleEndian.Uint16(r), kind(binary.LittleEndian.Uint16(r[2:]))
+	if version != modelVersion && version != fadingVersion || k < kindRidge || k > kindHurdle {
+		return refuse("version %d, kind %d is unknown to this program, which reads versions %d and %d, kinds %d to %d; a newer program may have written it", version, k, modelVersion, fadingVersion, kindRidge, kindHurdle)
 	}
 	width, arms := int(binary.LittleEndian.Uint32(r[4:])), int(binary.LittleEndian.Uint32(r[8:]))
-	m := &Model{width: width, ridge: math.Float64frombits(binary.LittleEndian.Uint64(r[12:]))}
+	m := &Model{kind: k, width: width, ridge: math.Float64frombits(binary.LittleEndian.Uint64(r[12:]))}
 	r = r[20:]
 	if version == fadingVersion {
 		if len(r) < fadingHeader {
@@ -106,7 +108,8 @@ func UnmarshalModel(b []byte) (*Model, error) {
 	if !(m.ridge >= ridge.min && m.ridge <= ridge.max) {
 		return refuse("ridge %g; it must lie between %g and %g", m.ridge, ridge.min, ridge.max)
 	}
-	numbers := 2 + width + triangle(width)
+	scalars := len((&sums{}).scalars(k))
+	numbers := scalars + width + triangle(width)
 	for i := range arms {
 		if len(r) < 2 || len(r) < 2+int(binary.LittleEndian.Uint16(r))+8*numbers {
 			return refuse("it ends within action %d of %d", i, arms)
@@ -122,11 +125,14 @@ func UnmarshalModel(b []byte) (*Model, error) {
 			}
 		}
 		r = r[8*numbers:]
-		a.n, a.squares, a.b, a.gram = values[0], values[1], values[2:2+width:2+width], values[2+width:]
+		for j, v := range a.scalars(k) {
+			*v = values[j]
+		}
+		a.b, a.gram = values[scalars:scalars+width:scalars+width], values[scalars+width:]
 		if n == 0 || n > maxActionBytes || i > 0 && a.action <= m.arms[i-1].action {
 			return refuse("action %d, %q: ids must have 1 to %d bytes and be sorted without repetition", i, a.action, maxActionBytes)
 		}
-		if !(a.n > 0) || a.squares < 0 {
+		if !(a.n > 0) || a.squares < 0 || a.amountSquares < 0 {
 			return refuse("action %q: %g rows and a sum of squares of %g", a.action, a.n, a.squares)
 		}
 		m.arms = append(m.arms, a)

@@ -92,7 +92,11 @@ func FuzzUnmarshalModel(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, m := range []*Model{trained(f, spec, 1, 1, 3, 1), trained(f, spec, 3, 4, 9, 2), {width: 2, ridge: 0.25}, {width: 2, ridge: 0.25, halfLife: 1e6, at: -5}} {
+	hurdle, err := ParseSpec([]byte(`{"algorithm":"hurdle_thompson"}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range []*Model{trained(f, hurdle, 3, 4, 9, 2), trained(f, spec, 1, 1, 3, 1), trained(f, spec, 3, 4, 9, 2), {kind: kindRidge, width: 2, ridge: 0.25}, {kind: kindRidge, width: 2, ridge: 0.25, halfLife: 1e6, at: -5}} {
 		b, _ := m.MarshalBinary()
 		f.Add(b)
 	}
@@ -108,7 +112,7 @@ func FuzzUnmarshalModel(f *testing.F) {
 		if again, _ := m.MarshalBinary(); !bytes.Equal(again, b) {
 			t.Error("a model was accepted that encodes to other bytes")
 		}
-		spec := spec
+		spec := Spec{Algorithm: map[kind]string{kindRidge: "linear_thompson", kindHurdle: "hurdle_thompson"}[m.kind]}
 		spec.Params = map[string]float64{"ridge": m.ridge}
 		if m.halfLife != 0 {
 			spec.Forgetting = &Forgetting{HalfLife: nextbest.Duration(time.Duration(m.halfLife) * time.Microsecond)}

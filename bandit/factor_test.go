@@ -28,7 +28,7 @@ func TestFactorFollowsUpdatesAndDowndates(t *testing.T) {
 				out := rows[i]
 				rows[i] = rows[len(rows)-1]
 				rows = rows[:len(rows)-1]
-				sums.add(out.x[:d], out.r, -1)
+				sums.add(kindRidge, out.x[:d], out.r, -1)
 				if !f.downdate(out.x, out.r, turns) {
 					f = sums.factorise("x", 0.5)
 				}
@@ -39,7 +39,7 @@ func TestFactorFollowsUpdatesAndDowndates(t *testing.T) {
 				in.x[j] = rng.NormFloat64() * math.Pow(10, float64(j%3))
 			}
 			rows = append(rows, in)
-			sums.add(in.x[:d], in.r, 1)
+			sums.add(kindRidge, in.x[:d], in.r, 1)
 			f.update(in.x, in.r, turns)
 		}
 		want := sums.factorise("x", 0.5)

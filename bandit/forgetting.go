@@ -168,7 +168,7 @@ func (l *Learner) moveOrigin(to int64) {
 	factor := math.Exp2(float64((l.fading.origin - to) / l.fading.halfLife))
 	l.fading.origin = to
 	for action, a := range l.arms {
-		if a.scale(factor); a.n == 0 {
+		if a.change().scale(factor); a.n == 0 {
 			delete(l.arms, action)
 		}
 	}
@@ -179,16 +179,16 @@ func (l *Learner) moment() time.Time { return time.UnixMicro(l.fading.now) }
 
 // faded returns the model of a learner whose rows fade: the sums as of now.
 func (l *Learner) faded() *Model {
-	m := &Model{width: l.width, ridge: l.spec.param("ridge"), halfLife: l.fading.halfLife, at: l.fading.now}
+	m := &Model{kind: l.spec.kind(), width: l.width, ridge: l.spec.param("ridge"), halfLife: l.fading.halfLife, at: l.fading.now}
 	scale := l.fading.scale()
 	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
 		a := l.arms[action]
 		if !(a.n*scale >= fadedRows) {
 			continue
 		}
-		aged := statistics{n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram)}
+		aged := a.clone()
 		aged.scale(scale)
-		m.arms = append(m.arms, &armModel{action: action, n: aged.n, squares: aged.squares, b: aged.b, gram: aged.gram})
+		m.arms = append(m.arms, &armModel{action: action, sums: aged})
 	}
 	if action, ok := m.derive(); !ok {
 		panic(fmt.Sprintf("bandit: the statistics of %q are not positive definite", action))
@@ -208,9 +208,9 @@ func (l *Learner) mergeFading(other *Learner) {
 	f.now = max(f.now, other.fading.now)
 	factor := math.Exp2(float64((other.fading.origin - f.origin) / f.halfLife))
 	for action, from := range other.arms {
-		aged := statistics{n: from.n, squares: from.squares, b: slices.Clone(from.b), gram: slices.Clone(from.gram)}
+		aged := from.clone()
 		aged.scale(factor)
-		l.arm(action).merge(&aged)
+		l.arm(action).change().merge(&aged)
 	}
 }
 
@@ -219,21 +219,8 @@ func (l *Learner) resumeFading(m *Model) {
 	f := &l.fading
 	f.now, f.origin, f.started = m.at, floorTo(m.at, f.halfLife), true
 	for _, a := range m.arms {
-		s := &statistics{n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram)}
+		s := &statistics{sums: a.clone()}
 		s.scale(f.weight(m.at))
 		l.arms[a.action] = s
-	}
-}
-
-// scale multiplies every sum.
-func (s *statistics) scale(factor float64) {
-	s.snapshot = nil
-	s.n *= factor
-	s.squares *= factor
-	for i := range s.b {
-		s.b[i] *= factor
-	}
-	for i := range s.gram {
-		s.gram[i] *= factor
 	}
 }

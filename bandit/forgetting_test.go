@@ -46,9 +46,9 @@ func learnDated(t *testing.T, spec Spec, rows []dated) *Learner {
 // time w is defined to be.
 func weighted(t *testing.T, spec Spec, rows []dated, w time.Time) *Model {
 	t.Helper()
-	m := &Model{width: len(rows[0].x), ridge: spec.param("ridge"), halfLife: spec.HalfLife().Microseconds(), at: w.UnixMicro()}
+	m := &Model{kind: kindRidge, width: len(rows[0].x), ridge: spec.param("ridge"), halfLife: spec.HalfLife().Microseconds(), at: w.UnixMicro()}
 	for k := range 100 {
-		a := &armModel{action: actionID(k), b: make([]float64, m.width), gram: make([]float64, triangle(m.width))}
+		a := &armModel{action: actionID(k), sums: newSums(m.width)}
 		for _, r := range rows {
 			if r.action != a.action {
 				continue

@@ -1,6 +1,9 @@
 package bandit
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // joint is a ridge regression of weights B (one column of d weights for each
 // feature of an action) that all actions share. It is derived from the sums
@@ -120,40 +123,69 @@ func sharedPosterior(s Spec, m *Model) (*posterior, error) {
 // action's weights then have mean θ̂_a + λA_a⁻¹B f_a and covariance, in units of
 // σ², A_a⁻¹ + λ²A_a⁻¹ (f_aᵀ ⊗ I) A₀⁻¹ (f_a ⊗ I) A_a⁻¹, which gives their s_{t,a}.
 func hybridPosterior(s Spec, m *Model) (*posterior, error) {
-	d, lambda := m.width, m.precision
-	t := newJoint(s, d)
-	var residual float64
-	inverses := map[*armModel]dense{}
+	h, ok := newHybrid(s, m, m.precision, s.param("shared_ridge"))
+	if !ok {
+		return nil, indefinite("of the shared weights")
+	}
+	return h.posterior(s, m)
+}
+
+// hybrid is a model with shared weights and weights of each action's own.
+type hybrid struct {
+	*joint
+	precision float64 // λ of each action's own weights about B f_a
+	own       map[*armModel]factor
+	inverses  map[*armModel]dense // L⁻¹ of own
+	residual  float64             // Σr² less what is explained
+}
+
+// newHybrid solves for the shared weights.
+func newHybrid(s Spec, m *Model, lambda, sharedRidge float64) (*hybrid, bool) {
+	d := m.width
+	h := &hybrid{newJoint(s, d), lambda, map[*armModel]factor{}, map[*armModel]dense{}, 0}
 	theta := make([]float64, d)
 	for _, a := range m.arms {
-		f := s.featuresOf(a.action)
-		inverse := a.factor.inverse(d)
+		own, ok := a.factor, true
+		if lambda != m.precision {
+			own, ok = factorise(a.gram, a.b, lambda)
+		}
+		if !ok {
+			return nil, false
+		}
+		inverse := own.inverse(d)
 		covariance := inverse.gram()
 		for i := range theta {
-			theta[i] = float64(lambda * a.factor.theta[i])
+			theta[i] = float64(lambda * own.theta[i])
 		}
-		t.count(f, a)
-		t.add(f, func(i, j int) float64 {
+		f := s.featuresOf(a.action)
+		h.count(f, a)
+		h.add(f, func(i, j int) float64 {
 			v := -float64(lambda * float64(lambda*covariance.v[i*d+j]))
 			if i == j {
 				v += lambda
 			}
 			return v
 		}, theta)
-		inverses[a] = inverse
-		residual += a.residual()
+		h.own[a], h.inverses[a] = own, inverse
+		h.residual += math.Max(a.squares-own.explained(), 0)
 	}
-	if !t.solve(s.param("shared_ridge")) {
-		return nil, indefinite("of the shared weights")
+	if !h.solve(sharedRidge) {
+		return nil, false
 	}
-	p := &posterior{width: m.width, noise: rootMean(residual-t.factor.explained(), t.rows)}
+	h.residual -= h.factor.explained()
+	return h, true
+}
+
+func (h *hybrid) posterior(s Spec, m *Model) (*posterior, error) {
+	d, lambda := h.d, h.precision
 	prior := newFactor(padded(d), lambda)
 	prior.theta = make([]float64, padded(d))
+	p := &posterior{width: d, noise: rootMean(h.residual, h.rows)}
 	return p, p.believe(s, m, func(a *armModel, f []float64) (factor, bool) {
-		mean, spread := t.weights(f)
-		own, inverse := &prior, prior.inverse(d)
+		mean, spread := h.weights(f)
+		own, inverse := prior, prior.inverse(d)
 		if a != nil {
-			own, inverse = &a.factor, inverses[a]
+			own, inverse = h.own[a], h.inverses[a]
 		}
 		// M = I + λ²L⁻¹ S L⁻ᵀ, and θ̂ + λA⁻¹B f.
 		more := inverse.timesTransposed(spread).timesTransposed(inverse)
@@ -163,15 +195,14 @@ func hybridPosterior(s Spec, m *Model) (*posterior, error) {
 		for i := range d {
 			more.v[i*d+i]++
 		}
-		shift := make([]float64, padded(d))
+		shift, y := make([]float64, padded(d)), make([]float64, padded(d))
 		copy(shift, mean)
-		y := make([]float64, padded(d))
 		own.solve(y, shift)
 		own.solveTransposed(y, d)
 		for i := range mean {
 			mean[i] = own.theta[i] + float64(lambda*y[i])
 		}
-		return widened(own, more, mean)
+		return widened(&own, more, mean)
 	})
 }
 

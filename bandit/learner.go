@@ -60,7 +60,7 @@ func ResumeLearner(spec Spec, m *Model) (*Learner, error) {
 		return l, nil
 	}
 	for _, a := range m.arms {
-		l.arms[a.action] = &statistics{n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram), snapshot: a, precision: m.precision}
+		l.arms[a.action] = &statistics{sums: a.clone(), snapshot: a, precision: m.precision}
 	}
 	return l, nil
 }
@@ -76,7 +76,7 @@ func (l *Learner) Learn(action string, x []float32, reward float64) error {
 // add adds the loaded row.
 func (l *Learner) add(action string, reward, weight float64) {
 	a := l.arm(action)
-	a.add(l.x[:l.width], reward, weight)
+	a.change().add(l.spec.kind(), l.x[:l.width], reward, weight)
 	l.changes++
 	switch {
 	case l.live == nil:
@@ -111,7 +111,7 @@ func (l *Learner) Unlearn(action string, x []float32, reward float64) error {
 	if a == nil {
 		return nextbest.Errorf(nextbest.Invalid, "cannot unlearn a row of %q: the model holds none", action)
 	}
-	a.add(l.x[:l.width], reward, -1)
+	a.change().add(l.spec.kind(), l.x[:l.width], reward, -1)
 	l.changes++
 	if a.n <= 0 {
 		delete(l.arms, action)
@@ -146,15 +146,15 @@ func (l *Learner) load(action string, x []float32, reward float64) error {
 // Merge adds another learner's rows to this one's. Both must have the same
 // width, ridge and half-life.
 func (l *Learner) Merge(other *Learner) error {
-	if other.width != l.width || other.spec.param("ridge") != l.spec.param("ridge") || other.halfLife != l.halfLife {
-		return nextbest.Errorf(nextbest.Invalid, "learners of width %d and %d, ridge %g and %g, half-life %s and %s cannot be merged", l.width, other.width,
+	if other.spec.kind() != l.spec.kind() || other.width != l.width || other.spec.param("ridge") != l.spec.param("ridge") || other.halfLife != l.halfLife {
+		return nextbest.Errorf(nextbest.Invalid, "learners of %s and %s, width %d and %d, ridge %g and %g, half-life %s and %s cannot be merged", l.spec.Algorithm, other.spec.Algorithm, l.width, other.width,
 			l.spec.param("ridge"), other.spec.param("ridge"), l.spec.HalfLife(), other.spec.HalfLife())
 	}
 	if l.halfLife != 0 {
 		l.mergeFading(other)
 	} else {
 		for action, from := range other.arms {
-			l.arm(action).merge(from)
+			l.arm(action).change().merge(&from.sums)
 		}
 	}
 	l.changes++
@@ -172,11 +172,11 @@ func (l *Learner) Model() *Model {
 	if l.halfLife != 0 {
 		return l.faded()
 	}
-	m := &Model{width: l.width, ridge: l.spec.param("ridge"), precision: l.precision()}
+	m := &Model{kind: l.spec.kind(), width: l.width, ridge: l.spec.param("ridge"), precision: l.precision()}
 	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
 		a := l.arms[action]
 		if a.snapshot == nil {
-			a.snapshot = &armModel{action: action, n: a.n, squares: a.squares, b: slices.Clone(a.b), gram: slices.Clone(a.gram)}
+			a.snapshot = &armModel{action: action, sums: a.clone()}
 		} else if a.precision == m.precision {
 			m.arms = append(m.arms, a.snapshot)
 			continue
@@ -204,17 +204,12 @@ func (l *Learner) precision() float64 {
 
 // statistics are the sums over one action's rows.
 type statistics struct {
-	n         float64   // rows, or Σ of their weights
-	squares   float64   // Σ r²
-	b         []float64 // Σ r x
-	gram      []float64 // Σ x xᵀ, packed lower triangle
+	sums
 	snapshot  *armModel // of these very sums, nil after a change
 	precision float64   // λ in snapshot's factor
 }
 
-func newStatistics(width int) *statistics {
-	return &statistics{b: make([]float64, width), gram: make([]float64, triangle(width))}
-}
+func newStatistics(width int) *statistics { return &statistics{sums: newSums(width)} }
 
 // factorise returns the factor of gram + λI.
 func (s *statistics) factorise(action string, lambda float64) factor {
@@ -225,32 +220,8 @@ func (s *statistics) factorise(action string, lambda float64) factor {
 	return f
 }
 
-// add adds a row with a weight, −1 to take one out.
-func (s *statistics) add(x []float64, reward, weight float64) {
+// change returns the sums to be changed.
+func (s *statistics) change() *sums {
 	s.snapshot = nil
-	s.n += weight
-	s.squares += float64(weight * float64(reward*reward))
-	wr := float64(weight * reward)
-	b, gram := s.b[:len(x)], s.gram
-	for i, xi := range x {
-		b[i] += float64(wr * xi)
-		wx := float64(weight * xi)
-		row := gram[:i+1]
-		for j, xj := range x[:len(row)] {
-			row[j] += float64(wx * xj)
-		}
-		gram = gram[i+1:]
-	}
-}
-
-func (s *statistics) merge(from *statistics) {
-	s.snapshot = nil
-	s.n += from.n
-	s.squares += from.squares
-	for i, v := range from.b {
-		s.b[i] += v
-	}
-	for i, v := range from.gram {
-		s.gram[i] += v
-	}
+	return &s.sums
 }

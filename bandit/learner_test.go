@@ -143,7 +143,7 @@ func TestNoiseIsTheRecursiveResidual(t *testing.T) {
 		mean, variance := f.solve(y, x)
 		recursive += (r - mean) * (r - mean) / (1 + variance)
 		f.update(x, r, turns)
-		sums.add(x[:d], r, 1)
+		sums.add(kindRidge, x[:d], r, 1)
 	}
 	if got := sums.squares - f.explained(); math.Abs(got/recursive-1) > 1e-10 {
 		t.Errorf("Σr² − bᵀA⁻¹b = %.12g, Σe²/(1+xᵀA⁻¹x) = %.12g", got, recursive)

@@ -14,8 +14,9 @@ type linear struct {
 	precision float64 // λ of the prior
 	noise     float64 // σ, the residual noise
 	index     map[string]int32
-	factors   []factor // by arm
-	other     *factor  // of an action that is no arm; nil: the prior
+	factors   []factor  // by arm
+	other     *factor   // of an action that is no arm; nil: the prior
+	values    []float64 // by arm, and last of an action that is none; nil: all 1
 	pool      sync.Pool
 }
 
@@ -37,6 +38,12 @@ func newLinear(s Spec, p *posterior) *linear {
 		for i, b := range p.beliefs {
 			l.index[b.action] = int32(i)
 			l.factors = append(l.factors, b.factor)
+			if b.value != nil {
+				l.values = append(l.values, b.value.mean)
+			}
+		}
+		if p.otherValue != nil {
+			l.values = append(l.values, p.otherValue.mean)
 		}
 	}
 	return l
@@ -92,6 +99,13 @@ func (l *linear) score(w *workspace, r *Request, deviations bool) error {
 			variance = prior
 		}
 		sd := float64(l.noise * math.Sqrt(variance))
+		if l.values != nil {
+			v := l.values[len(l.values)-1]
+			if a >= 0 {
+				v = l.values[a]
+			}
+			mean, sd = float64(v*mean), math.Abs(float64(v*sd))
+		}
 		if r.Scale != nil {
 			mean, sd = float64(r.Scale[i]*mean), math.Abs(float64(r.Scale[i]*sd))
 		}

@@ -39,7 +39,7 @@ func Migrate(m *Model, from, to *Schema) (*Model, error) {
 	if err := g.problems.Err("the migration of the model"); err != nil {
 		return nil, err
 	}
-	out := &Model{width: to.Width(), ridge: m.ridge, halfLife: m.halfLife, at: m.at}
+	out := &Model{kind: m.kind, width: to.Width(), ridge: m.ridge, halfLife: m.halfLife, at: m.at}
 	for _, a := range m.arms {
 		out.arms = append(out.arms, g.transform(a))
 	}
@@ -54,6 +54,7 @@ type form map[int]float64
 
 // migration finds the form of every new column.
 type migration struct {
+	kind     kind
 	from, to *Schema
 	forms    []form
 	seen     []bool         // old columns that are not 0 in some row
@@ -64,7 +65,7 @@ type migration struct {
 }
 
 func newMigration(m *Model, from, to *Schema) *migration {
-	g := &migration{from: from, to: to, forms: make([]form, to.Width()), seen: make([]bool, from.Width()),
+	g := &migration{kind: m.kind, from: from, to: to, forms: make([]form, to.Width()), seen: make([]bool, from.Width()),
 		owner: make([]*feature, from.Width()), products: map[string]int{}, factors: make([][]int, from.Width())}
 	g.forms[0] = form{0: 1}
 	for _, a := range m.arms {
@@ -403,7 +404,10 @@ func (g *migration) product(i, j int) (column int, zero, ok bool) {
 
 // transform returns T b and T G Tᵀ.
 func (g *migration) transform(a *armModel) *armModel {
-	out := &armModel{action: a.action, n: a.n, squares: a.squares, b: make([]float64, len(g.forms)), gram: make([]float64, triangle(len(g.forms)))}
+	out := &armModel{action: a.action, sums: newSums(len(g.forms))}
+	for i, v := range a.scalars(g.kind) {
+		*out.scalars(g.kind)[i] = *v
+	}
 	type term struct {
 		column      int
 		coefficient float64

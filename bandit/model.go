@@ -27,10 +27,11 @@ func precision(ridge, squaredLengths, rows float64) float64 {
 }
 
 // Model is an immutable snapshot of what a Learner knows: for each action that
-// has rows, sorted by id, n, Σr², b = Σ r x and Σ x xᵀ, and the factor that
+// has rows, sorted by id, n, Σr², b = Σ r x and Σ x xᵀ (or what its kind keeps), and the factor that
 // decisions use. Everything else is derived from these sums alone, so that a
 // model read back from its bytes decides bit for bit as the original.
 type Model struct {
+	kind      kind
 	width     int
 	ridge     float64
 	precision float64 // λ
@@ -40,12 +41,9 @@ type Model struct {
 }
 
 type armModel struct {
-	action  string
-	n       float64
-	squares float64
-	b       []float64
-	gram    []float64
-	factor  factor // of gram + λ·I
+	action string
+	sums
+	factor factor // of gram + λ·I
 }
 
 // derive computes from the sums what decisions use: the precision and every
@@ -68,6 +66,8 @@ func (m *Model) derive() (action string, ok bool) {
 // accepts says why a model was not learned as the policy asks, if so.
 func (s Spec) accepts(m *Model) error {
 	switch {
+	case m.kind != s.kind():
+		return nextbest.Errorf(nextbest.Invalid, "the model is not one of %s, whose models are of kind %d and not %d: train a model under this policy version", s.Algorithm, s.kind(), m.kind)
 	case m.ridge != s.param("ridge"):
 		return nextbest.Errorf(nextbest.Invalid, "the model was learned with ridge %g and the policy asks for %g: train a model under this policy version", m.ridge, s.param("ridge"))
 	case m.halfLife != s.HalfLife().Microseconds():
@@ -153,8 +153,8 @@ func (m *Model) Noise() float64 {
 // Statistics are the sufficient statistics of one action.
 type Statistics struct {
 	N       float64     // rows, or Σ of their weights
-	Squares float64     // Σ r²
-	B       []float64   // Σ r x
+	Squares float64     // Σ r²; of hurdle_thompson Σ 1{r≠0}
+	B       []float64   // Σ r x; of hurdle_thompson Σ 1{r≠0} x
 	A       [][]float64 // λI + Σ x xᵀ, see Model.Precision
 }
 

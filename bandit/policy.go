@@ -69,12 +69,16 @@ var algorithms = map[string]algorithm{
 		learns: true, build: newEpsilonGreedy,
 	},
 	"linucb": {
-		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, floor},
-		learns: true, build: newLinUCB,
+		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, siblings, floor},
+		learns: true, derive: siblingsPosterior, build: newLinUCB,
 	},
 	"linear_thompson": {
+		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, siblings, floor},
+		learns: true, derive: siblingsPosterior, build: newLinearThompson,
+	},
+	"hurdle_thompson": {
 		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
-		learns: true, build: newLinearThompson,
+		learns: true, kind: kindHurdle, derive: hurdlePosterior, build: newLinearThompson,
 	},
 	"hybrid_linucb": {
 		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, sharedRidge, floor},
@@ -93,7 +97,9 @@ var (
 	// sharedRidge is the same for the weights that all actions share, beside ones
 	// of their own.
 	sharedRidge = parameter{name: "shared_ridge", def: 0.25, min: 1e-6, max: 1e6}
-	floor       = parameter{name: "floor", def: 0.005, min: 0, max: 1}
+	// siblings is 1 where an action's prior comes from the other actions.
+	siblings = parameter{name: "siblings", def: 0, min: 0, max: 1, step: 1}
+	floor    = parameter{name: "floor", def: 0.005, min: 0, max: 1}
 )
 
 // New returns the policy of a specification with the parameters of a model. A

@@ -11,7 +11,7 @@ import (
 )
 
 // learners has every algorithm that learns.
-var learners = []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`, hybridDocument, sharedDocument}
+var learners = []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`, hybridDocument, sharedDocument, hurdleDocument, `{"algorithm":"linear_thompson","params":{"siblings":1}}`}
 
 // trained returns a model of k actions and d features after n rows each.
 func trained(tb testing.TB, spec Spec, k, d, n int, seed uint64) *Model {

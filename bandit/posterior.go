@@ -16,8 +16,9 @@ type posterior struct {
 	beliefs   []belief
 	// other is the belief about every action that has none of its own; nil: the
 	// prior.
-	other *factor
-	draws *draws // of shared_thompson
+	other      *factor
+	otherValue *value // nil: 1
+	draws      *draws // of shared_thompson
 }
 
 // belief is about one action.
@@ -25,6 +26,7 @@ type belief struct {
 	action string
 	rows   float64
 	factor factor
+	value  *value // which the score is multiplied by; nil: 1
 }
 
 // posterior derives what decisions use from a model's sums.
@@ -32,17 +34,26 @@ func (s Spec) posterior(m *Model) (*posterior, error) {
 	if err := s.checkWidth(m.width); err != nil {
 		return nil, err
 	}
-	if derive := algorithms[s.Algorithm].derive; derive != nil && len(m.arms) > 0 {
+	if derive := s.derivation(); derive != nil && len(m.arms) > 0 {
 		return derive(s, m)
 	}
 	return disjointPosterior(m), nil
+}
+
+// derivation returns how beliefs are derived from sums, nil for one ridge
+// regression per action.
+func (s Spec) derivation() func(Spec, *Model) (*posterior, error) {
+	if v, ok := s.Params[siblings.name]; ok && v == 0 {
+		return nil
+	}
+	return algorithms[s.Algorithm].derive
 }
 
 // disjointPosterior is one ridge regression per action.
 func disjointPosterior(m *Model) *posterior {
 	p := &posterior{width: m.width, noise: m.Noise(), precision: m.precision}
 	for _, a := range m.arms {
-		p.beliefs = append(p.beliefs, belief{a.action, a.n, a.factor})
+		p.beliefs = append(p.beliefs, belief{action: a.action, rows: a.n, factor: a.factor})
 	}
 	return p
 }

@@ -51,6 +51,7 @@ type algorithm struct {
 	// learns says that the policy scores actions with a model.
 	learns         bool
 	actionFeatures actionFeatures
+	kind           kind // of its models' sums; 0: kindRidge
 	// derive makes the beliefs that decisions use from a model with rows; nil: one
 	// ridge regression per action.
 	derive func(Spec, *Model) (*posterior, error)

@@ -37,8 +37,8 @@ func hasProblem(err error, field, text string) bool {
 func TestParseSpecFillsDefaults(t *testing.T) {
 	for document, want := range map[string]map[string]float64{
 		`{"algorithm":"uniform"}`: {},
-		`{"algorithm":"linucb"}`:  {"alpha": 0.75, "ridge": 0.25, "floor": 0.005},
-		`{"algorithm":"linear_thompson","params":{"v":0.3},"features":"retail@1"}`:       {"v": 0.3, "ridge": 0.25, "floor": 0.005},
+		`{"algorithm":"linucb"}`:  {"alpha": 0.75, "ridge": 0.25, "siblings": 0, "floor": 0.005},
+		`{"algorithm":"linear_thompson","params":{"v":0.3},"features":"retail@1"}`:       {"v": 0.3, "ridge": 0.25, "siblings": 0, "floor": 0.005},
 		`{"algorithm":"epsilon_greedy","params":{"epsilon":0}}`:                          {"epsilon": 0, "ridge": 0.25},
 		`{"algorithm":"fixed","weights":{"a":0.5,"do-nothing":0.5}}`:                     {"floor": 0},
 		`{"algorithm":"rules","rules":[{"when":"true","action":"a"}],"features":"r@12"}`: {"epsilon": 0},
@@ -69,7 +69,7 @@ func TestParseSpecRefuses(t *testing.T) {
 		{`{"Algorithm":"uniform"}`, "Algorithm", "unknown field"},
 		{`{"algorithm":"uniform","algorithm":"fixed"}`, "algorithm", "given twice"},
 		{`{"algorithm":"linucb","seed":1}`, "seed", "unknown field"},
-		{`{"algorithm":"linucb","params":{"v":1}}`, "params.v", "linucb has alpha, ridge, floor"},
+		{`{"algorithm":"linucb","params":{"v":1}}`, "params.v", "linucb has alpha, ridge, siblings, floor"},
 		{`{"algorithm":"uniform","params":{"floor":1}}`, "params.floor", "has none"},
 		{`{"algorithm":"linucb","params":{"alpha":-1}}`, "params.alpha", "between 0 and 1000"},
 		{`{"algorithm":"linucb","params":{"floor":1.5}}`, "params.floor", "between 0 and 1"},

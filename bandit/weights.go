@@ -11,6 +11,15 @@ type ActionWeights struct {
 	Action  string   `json:"action"`
 	Rows    float64  `json:"rows"`
 	Weights []Weight `json:"weights"` // in the order of the schema's names
+	// Value is, for hurdle_thompson, the mean reward given that it is not 0, by
+	// which the weights are to be multiplied.
+	Value *ActionValue `json:"value,omitempty"`
+}
+
+// ActionValue is a number with its standard error.
+type ActionValue struct {
+	Mean          float64 `json:"mean"`
+	StandardError float64 `json:"standard_error"`
 }
 
 // Weight is one feature's weight θ_j = (A⁻¹b)_j with its standard error
@@ -43,6 +52,9 @@ func (m *Model) Weights(spec Spec, s *Schema) ([]ActionWeights, error) {
 		w := ActionWeights{Action: b.action, Rows: b.rows, Weights: make([]Weight, m.width)}
 		for j, name := range s.names {
 			w.Weights[j] = Weight{Feature: name, Weight: theta[j], StandardError: float64(sigma * math.Sqrt(diagonal[j]))}
+		}
+		if b.value != nil {
+			w.Value = &ActionValue{b.value.mean, b.value.deviation}
 		}
 		all[i] = w
 	}
