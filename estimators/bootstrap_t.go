@@ -28,6 +28,12 @@ func (t *BootstrapT) Add(id uint64, x, d float64, converted bool) {
 	t.boot.Add(id, []float64{x, d, x * x, x * d, d * d, 1}, converted)
 }
 
+// AddMany adds count customers that are alike; id is the group's.
+func (t *BootstrapT) AddMany(id uint64, count int, x, d float64, converted bool) {
+	x -= t.origin * d
+	t.boot.AddMany(id, count, []float64{x, d, x * x, x * d, d * d, 1}, converted)
+}
+
 // Merge adds o's customers; origins, seeds or sizes that differ panic.
 func (t *BootstrapT) Merge(o *BootstrapT) {
 	if t.origin != o.origin {

@@ -13,21 +13,33 @@ type Weighing struct {
 	max       float64 // largest weight of a row
 	share     float64 // largest Σ|wr| of a customer
 	shares    float64 // Σ|wr|
+	shares2   float64 // Σ of a customer's Σ|wr| squared
 	matched   float64 // Σ_c of the largest min(w, 1) among converting rows
 }
 
 // Add adds one customer.
 func (d *Weighing) Add(c *Customer) {
 	d.gap.Add(c.Weight-c.Support, c.Rows)
-	d.rows += c.Rows
-	d.customers++
-	d.weight += c.Weight
-	d.squares += c.Weight * c.Weight
-	d.support += c.Support
+	d.sums(1, c)
+}
+
+// AddMany adds count customers that are alike.
+func (d *Weighing) AddMany(count float64, c *Customer) {
+	d.gap.AddMany(count, c.Weight-c.Support, c.Rows)
+	d.sums(count, c)
+}
+
+func (d *Weighing) sums(count float64, c *Customer) {
+	d.rows += count * c.Rows
+	d.customers += count
+	d.weight += count * c.Weight
+	d.squares += count * c.Weight * c.Weight
+	d.support += count * c.Support
 	d.max = max(d.max, c.MaxWeight)
 	d.share = max(d.share, c.AbsShare)
-	d.shares += c.AbsShare
-	d.matched += c.Conversion
+	d.shares += count * c.AbsShare
+	d.shares2 += count * c.AbsShare * c.AbsShare
+	d.matched += count * c.Conversion
 }
 
 // Merge adds o's customers.
@@ -41,6 +53,7 @@ func (d *Weighing) Merge(o *Weighing) {
 	d.max = max(d.max, o.max)
 	d.share = max(d.share, o.share)
 	d.shares += o.shares
+	d.shares2 += o.shares2
 	d.matched += o.matched
 }
 
@@ -55,8 +68,12 @@ type Diagnostics struct {
 	// would have served, each with min(w, 1): a row that the candidate takes
 	// rarely hardly counts.
 	MatchedConversions float64 `json:"matched_conversions"`
-	MaxWeight          float64 `json:"max_weight"`
-	MeanWeight         float64 `json:"mean_weight"`
+	// EffectiveConversions is (Σ|wr|)²/Σ(wr)² over customers: how many equal
+	// contributions would carry the estimate as evenly. Far fewer than those who
+	// converted where weights or rewards have a heavy tail.
+	EffectiveConversions float64 `json:"effective_conversions"`
+	MaxWeight            float64 `json:"max_weight"`
+	MeanWeight           float64 `json:"mean_weight"`
 	// WeightZ is how many standard errors the mean weight lies from the
 	// supported mass, which it must equal when the propensities are true. 0
 	// where weights do not vary.
@@ -86,6 +103,7 @@ func (d *Weighing) Estimate() Diagnostics {
 	}
 	if d.shares > 0 {
 		g.LargestShare = d.share / d.shares
+		g.EffectiveConversions = d.shares * d.shares / d.shares2
 	}
 	if e, err := d.gap.Estimate(); err == nil && e.StdErr > 1e-12 {
 		g.WeightZ = e.Value / e.StdErr

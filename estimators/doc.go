@@ -13,8 +13,10 @@
 // of rows, or its summed weight), and its variance linearises numerator and
 // denominator together. An estimator appears twice: as a pure function over
 // equal-length slices, which is its readable definition, and as a mergeable
-// accumulator (Add, Merge, Estimate) that takes one Customer at a time and whose
-// memory does not grow with the log.
+// accumulator (Add, Merge, Estimate) that takes one customer at a time and whose
+// memory does not grow with the log. Each has a file of its name. Catalogue lists
+// them with formula, source, columns and hyperparameter, and ParseChoice reads
+// "dros:lambda=1"; Intervals lists the intervals and says when each may be read.
 //
 // Slices whose lengths disagree panic; data that cannot be used (a zero
 // propensity, a reward that is not a number) is a *RowError that names the row.

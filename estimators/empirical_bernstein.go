@@ -26,6 +26,12 @@ func (b *EmpiricalBernstein) Add(n, y float64) {
 	b.maxRows = max(b.maxRows, n)
 }
 
+// AddMany adds count customers that are alike.
+func (b *EmpiricalBernstein) AddMany(count, n, y float64) {
+	b.ratio.AddMany(count, y, n)
+	b.maxRows = max(b.maxRows, n)
+}
+
 // Merge adds o's customers; ranges that differ panic.
 func (b *EmpiricalBernstein) Merge(o *EmpiricalBernstein) {
 	if b.Low != o.Low || b.High != o.High {

@@ -3,9 +3,11 @@ package estimators
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // BootstrapConversions is the least number of converting customers of whom a
@@ -57,6 +59,29 @@ func (b *PoissonBootstrap) Add(id uint64, v []float64, converted bool) {
 	poissonCounts(b.count, mix(id^b.seed))
 	for j, x := range v {
 		b.total[j] += x
+		if x != 0 {
+			floats.AddScaled(b.sums[j], x, b.count[:b.replicates])
+		}
+	}
+}
+
+// AddMany adds count customers that are alike: together they count
+// k ~ Poisson(count) times in a replicate. id is the group's.
+func (b *PoissonBootstrap) AddMany(id uint64, count int, v []float64, converted bool) {
+	sameLength(len(b.total), len(v))
+	if count == 0 {
+		return
+	}
+	b.customers += int64(count)
+	if converted {
+		b.conversions += int64(count)
+	}
+	k := distuv.Poisson{Lambda: float64(count), Src: rand.NewPCG(b.seed, mix(id))}
+	for i := range b.count {
+		b.count[i] = k.Rand()
+	}
+	for j, x := range v {
+		b.total[j] += float64(count) * x
 		if x != 0 {
 			floats.AddScaled(b.sums[j], x, b.count[:b.replicates])
 		}

@@ -53,6 +53,19 @@ func (r *Ratio) Add(x, d float64) {
 	r.sdd += dd * ed
 }
 
+// AddMany adds count customers that are alike.
+func (r *Ratio) AddMany(count, x, d float64) {
+	if count == 0 {
+		return
+	}
+	alike := Ratio{n: count, mx: x, md: d}
+	if d != 0 {
+		alike.setShift(x / d)
+		alike.shifted = true
+	}
+	r.Merge(&alike)
+}
+
 // setShift moves the origin of X to shift·D.
 func (r *Ratio) setShift(shift float64) {
 	δ := shift - r.shift

@@ -157,6 +157,15 @@ func (j *judge) result(name string, t *tally) Result {
 		r.Warnings = append(r.Warnings, t.drift.warnings()...)
 	}
 	j.figures(&r, t, d.OffSupport > j.req.Limits.OffSupport || deterministic)
+	for _, f := range []*Figure{r.SNIPS, r.IPS, r.DR} {
+		if f == nil {
+			continue
+		}
+		if kind, ok := estimators.FindInterval(f.Method); ok && kind.Warning(d) != "" {
+			r.Warnings = append(r.Warnings, kind.Warning(d))
+			break
+		}
+	}
 	return r
 }
 

@@ -17,8 +17,9 @@ import (
 )
 
 type benchCmd struct {
-	Serve  benchServeCmd  `cmd:"" help:"Durable decisions a second, beside a gin handler that only echoes."`
-	Ingest benchIngestCmd `cmd:"" help:"Rewards a second in bulk, and how soon they can be queried."`
+	Serve    benchServeCmd    `cmd:"" help:"Durable decisions a second, beside a gin handler that only echoes."`
+	Ingest   benchIngestCmd   `cmd:"" help:"Rewards a second in bulk, and how soon they can be queried."`
+	Coverage benchCoverageCmd `cmd:"" help:"How often each interval holds the truth, on simulated logs."`
 }
 
 type benchServeCmd struct {
