@@ -81,6 +81,10 @@ func (l rowLog) Unmatched(ctx context.Context, q api.UnmatchedQuery) ([]api.Unma
 	return out, err
 }
 
+// The live trainer asks the log what changed instead of learning all of it
+// again.
+var _ learning.Touched = (*logging.Store)(nil)
+
 // trainer makes models on request.
 type trainer struct {
 	p *platform

@@ -300,6 +300,33 @@ func TestRealHistories(t *testing.T) {
 	}
 }
 
+// TestOrdinaryStream: while nothing is late, each pass on the real log adds what
+// matured since, however many events came after the learned range; the model is
+// what learning from zero gives.
+func TestOrdinaryStream(t *testing.T) {
+	rng := newRand(61)
+	r, c, real := newPlatform(), &clock{}, newRealLog(t)
+	tr := newTrainer(t, r, real, real, c)
+	history(rng, both{&fakeLog{}, real}, c, 30, 0, func(step int) {
+		if step%3 != 2 {
+			return
+		}
+		real.flush(t)
+		if err := tr.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if s := tr.Status()[0]; s.Rebuilds != 1 || s.Rows < 50 {
+		t.Errorf("%d rebuilds, %d rows; want increments after the first", s.Rebuilds, s.Rows)
+	}
+	m, live := r.parameters(r.current())
+	again, err := tr.Reproduce(t.Context(), lints, m.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	assertSame(t, live, again.Model)
+}
+
 // TestOrderOfArrival: the same events in order, scrambled and twice give the
 // same parameters.
 func TestOrderOfArrival(t *testing.T) {
