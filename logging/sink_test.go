@@ -416,3 +416,57 @@ func TestSinkWaitsWhenBusy(t *testing.T) {
 	}
 	waitFor(t, sink, last)
 }
+
+// TestGap: a database that has lost what the journal was carried for is found,
+// and cured by carrying again; one whose newest events only repeat older ones is
+// none.
+func TestGap(t *testing.T) {
+	store := testStore(t)
+	j, _ := testJournal(t, JournalOptions{})
+	rng := rand.New(rand.NewPCG(9, 9))
+	first, second := fullDecision(rng, t0), fullDecision(rng, t0)
+	ctx, stop := context.WithCancel(t.Context())
+	sink := NewSink(j, store, SinkOptions{Logger: quiet(), FlushEvery: time.Millisecond})
+	ended := make(chan error, 1)
+	go func() { ended <- sink.Run(ctx) }()
+	var last uint64
+	record := func(d nextbest.Decision) {
+		t.Helper()
+		var err error
+		if last, err = j.Decisions(t.Context(), []nextbest.Decision{d}); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, sink, last)
+	}
+	record(first)
+	record(second)
+	record(first) // again: the first report stays
+	if err := store.conn.Exec(t.Context(), "OPTIMIZE TABLE "+tableDecisions+" FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := store.Position(t.Context()); err != nil || held >= last {
+		t.Fatalf("position %d of %d, %v: the repetition should be gone", held, last, err)
+	}
+	if gap, err := sink.Gap(t.Context()); err != nil || gap != "" {
+		t.Errorf("a repetition is a gap: %q, %v", gap, err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := store.conn.Exec(t.Context(), "TRUNCATE TABLE "+tableDecisions); err != nil {
+		t.Fatal(err)
+	}
+	again := NewSink(j, store, SinkOptions{Logger: quiet()})
+	if gap, err := again.Gap(t.Context()); err != nil || !strings.Contains(gap, "Position 1 is missing") {
+		t.Fatalf("%q, %v", gap, err)
+	}
+	if err := j.stream.DeleteConsumer(t.Context(), consumerName); err != nil {
+		t.Fatal(err)
+	}
+	cured := startSink(t, j, store, SinkOptions{})
+	waitFor(t, cured, last)
+	if gap, err := cured.Gap(t.Context()); err != nil || gap != "" {
+		t.Errorf("after carrying again: %q, %v", gap, err)
+	}
+}

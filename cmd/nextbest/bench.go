@@ -105,7 +105,7 @@ func onFreshPlatform(ctx context.Context, t *terminal, f func(ctx context.Contex
 		return err
 	}
 	defer os.RemoveAll(data)
-	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := newLog(t.err, slog.LevelError)
 	srv, err := openServer(ctx, engines{Data: data, Replicas: 1, ClickHouseMemory: 2048, JournalSize: 8192},
 		settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute}, log, t.say)
 	if err != nil {

@@ -56,7 +56,7 @@ func (r *remote) connect(ctx context.Context, t *terminal) (*client.Client, func
 // start runs the platform on the data folder until the returned function is
 // called.
 func (r *remote) start(ctx context.Context, t *terminal) (*client.Client, func(), error) {
-	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := newLog(t.err, slog.LevelWarn)
 	srv, err := openServer(ctx, r.engines, settings{listen: "127.0.0.1:0", watch: time.Minute, learn: time.Minute}, log, t.say)
 	if err != nil {
 		return nil, nil, err

@@ -41,7 +41,7 @@ func (c *demoCmd) Run(ctx context.Context, t *terminal) error {
 		data = dir
 	}
 	t.say("The demo takes about a minute. The first run on a machine downloads ClickHouse once: 178 MB, 566 MB unpacked, one to three minutes.")
-	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := newLog(t.err, slog.LevelError)
 	start := time.Now()
 	// Times are compressed: what takes weeks in life takes seconds here, by the
 	// same settings.

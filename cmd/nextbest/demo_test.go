@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"nextbest/cmd/nextbest/demo"
+	"nextbest/internal/embedded/enginetest"
 )
 
 func quiet(string, ...any) {}
@@ -241,4 +243,48 @@ func madeUpMailing(t *testing.T, path string, n int) (means [3]float64) {
 		t.Fatal(err)
 	}
 	return means
+}
+
+// TestDemoStopsQuietly: a demo that is stopped in the middle of its story ends
+// without an error on the screen.
+func TestDemoStopsQuietly(t *testing.T) {
+	clickhouse := enginetest.ClickHouse(t)
+	var files [2]*os.File
+	for i := range files {
+		f, err := os.Create(filepath.Join(t.TempDir(), "screen"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files[i] = f
+	}
+	read := func(f *os.File) string {
+		b, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"demo", "--clickhouse", clickhouse}, files[0], files[1])
+	}()
+	for begun := false; !begun; time.Sleep(50 * time.Millisecond) {
+		select {
+		case c := <-code:
+			t.Fatalf("ended with %d: %s", c, read(files[1]))
+		default:
+			begun = strings.Contains(read(files[0]), "console")
+		}
+	}
+	time.Sleep(2 * time.Second) // into the first week
+	stop()
+	if c := <-code; c != 0 {
+		t.Errorf("exit code %d", c)
+	}
+	if text := read(files[1]); strings.Contains(text, "ERROR") || strings.Contains(text, "nextbest:") {
+		t.Errorf("on the screen:\n%s", text)
+	}
 }

@@ -29,6 +29,7 @@ type platform struct {
 	shared      *registry.Contacts // contacts, where other replicas may share them; else nil
 	claims      *registry.Claims
 	pipeline    *decisions.Pipeline
+	gap         string // what ClickHouse lacked at the start; "": nothing
 }
 
 // contactHistory is every customer's contact history: registry.Contacts, or
@@ -64,6 +65,12 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 		return nil, err
 	}
 	p.sink = logging.NewSink(p.journal, p.store, logging.SinkOptions{Logger: log})
+	if p.gap, err = p.sink.Gap(ctx); err != nil {
+		return nil, err
+	}
+	if p.gap != "" {
+		log.Warn("the log is not complete", "cause", p.gap)
+	}
 
 	r, err := registry.Open(ctx, js, registry.Options{Replicas: e.Replicas, Logger: log})
 	if err != nil {

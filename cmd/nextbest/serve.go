@@ -24,7 +24,7 @@ type serveCmd struct {
 
 // Run serves until it is asked to stop.
 func (c *serveCmd) Run(ctx context.Context, t *terminal) error {
-	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	log := newLog(t.err, c.LogLevel)
 	start := time.Now()
 	srv, err := openServer(ctx, c.engines, settings{listen: c.Listen, watch: c.Watch, learn: c.Learn, settle: c.Settle}, log, t.say)
 	if err != nil {

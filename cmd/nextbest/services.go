@@ -241,5 +241,6 @@ func (r readiness) Ready(ctx context.Context) []api.Dependency {
 	}
 	log := check("ClickHouse", r.p.store.Ping(ctx))
 	log.Optional = true // decisions go on, the journal holds them
-	return []api.Dependency{check("journal", journal), log, history}
+	whole := api.Dependency{Name: "log complete", OK: r.p.gap == "", Detail: r.p.gap, Optional: true}
+	return []api.Dependency{check("journal", journal), log, whole, history}
 }

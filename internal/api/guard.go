@@ -82,7 +82,7 @@ func route[I, O any](s *Server, may Permission, op huma.Operation, f func(ctx co
 		if err != nil {
 			p := problem(err)
 			if p.Status >= 500 {
-				s.log.ErrorContext(ctx, "request failed", "operation", op.OperationID, "error", err)
+				s.failed(ctx, err, "operation", op.OperationID)
 			}
 			if p.Status == http.StatusServiceUnavailable {
 				return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {"1"}})

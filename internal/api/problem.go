@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -165,11 +166,21 @@ func fieldProblem(d *huma.ErrorDetail) nextbest.Problem {
 	return nextbest.Problem{Field: field, Message: message, Cure: cure}
 }
 
+// failed logs a request that failed here. A caller that went away is no
+// failure of ours: it is told at debug only.
+func (s *Server) failed(ctx context.Context, err error, where ...any) {
+	level := slog.LevelError
+	if errors.Is(ctx.Err(), context.Canceled) {
+		level = slog.LevelDebug
+	}
+	s.log.Log(ctx, level, "request failed", append(where, "error", err)...)
+}
+
 // fail answers with a problem document.
 func (s *Server) fail(c *gin.Context, err error) {
 	p := problem(err)
 	if p.Status >= 500 {
-		s.log.ErrorContext(c.Request.Context(), "request failed", "method", c.Request.Method, "route", c.FullPath(), "error", err)
+		s.failed(c.Request.Context(), err, "method", c.Request.Method, "route", c.FullPath())
 	}
 	h := c.Writer.Header()
 	switch p.Status {
