@@ -19,7 +19,7 @@ type Model struct {
 	Hash      string          `json:"hash" doc:"of the content"`
 	Placement string          `json:"placement"`
 	Objective string          `json:"objective"`
-	Trained   json.RawMessage `json:"trained,omitempty" doc:"on what: from, to, mature_at, upto, split, rows"`
+	Trained   json.RawMessage `json:"trained,omitempty" doc:"on what: from, to, mature_at, upto, split, rows; set_aside: rows of the range that were left out"`
 	Base      uint64          `json:"base,omitempty" doc:"the model this one continues; 0: none"`
 	Current   bool            `json:"current,omitempty" doc:"the one that learning: online serves"`
 	Paused    bool            `json:"paused,omitempty" doc:"current by a rollback: live learning waits until it is resumed"`

@@ -56,6 +56,7 @@ type Training struct {
 	Upto     uint64          `json:"upto,omitempty"`
 	Split    *nextbest.Split `json:"split,omitempty"`
 	Rows     int64           `json:"rows,omitempty"`
+	SetAside int64           `json:"set_aside,omitempty"` // left out: set aside for evaluation
 }
 
 // Current names the model that learning: online serves for a policy version.

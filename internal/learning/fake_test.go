@@ -147,6 +147,17 @@ func (l *fakeLog) Rows(_ context.Context, q nextbest.Query, each func(*nextbest.
 	return nil
 }
 
+// SetAside counts the set-aside rows that q selects.
+func (l *fakeLog) SetAside(_ context.Context, q nextbest.Query) (n int64, err error) {
+	q.SkipSetAside = false
+	for _, r := range l.rows(q) {
+		if r.d.SetAside {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // touchedLog can tell late events from new rows.
 type touchedLog struct{ *fakeLog }
 

@@ -198,42 +198,6 @@ func assertSame(t *testing.T, a, b *bandit.Model) {
 	near("noise", a.Noise(), b.Noise())
 }
 
-// TestSetAsideIsNeverLearned sets rows with an action of their own aside.
-func TestSetAsideIsNeverLearned(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2))
-	r, log, c := newPlatform(), &fakeLog{}, &clock{epoch.Add(time.Hour)}
-	for i := range 40 {
-		d := decision(rng, epoch, fmt.Sprintf("c%d", i))
-		if d.SetAside = i%2 == 0; d.SetAside {
-			d.Action, d.Eligible = "secret", []string{"secret", "b", nextbest.DoNothing}
-		}
-		log.add(d)
-	}
-	tr := newTrainer(t, r, log, log, c)
-	if err := tr.Pass(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tr.Train(t.Context(), Request{Policy: nextbest.Ref{ID: "lints", Version: 1}, Placement: "mail", Actor: "ann"}); err != nil {
-		t.Fatal(err)
-	}
-	job, err := tr.job(Model{Policy: nextbest.Ref{ID: "lints", Version: 1}, Placement: "mail", Objective: "value@1", Trained: Trained{MatureAt: c.t, Upto: 40}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	job.Queries[0].SkipSetAside = false // however a job is made
-	outcome, err := Train(t.Context(), log, job)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, live := r.parameters(1)
-	_, trained := r.parameters(2)
-	for _, m := range []*bandit.Model{outcome.Model, live, trained} {
-		if m.Rows() != 20 || slices.Contains(m.Actions(), "secret") {
-			t.Errorf("learned %v rows of %v", m.Rows(), m.Actions())
-		}
-	}
-}
-
 // TestStaleTrainer: while one trainer is about to publish, another publishes
 // more. The slow one changes nothing, and catches up at its next pass.
 func TestStaleTrainer(t *testing.T) {

@@ -37,6 +37,9 @@ type Trained struct {
 	Upto     uint64          `json:"upto"`
 	Split    *nextbest.Split `json:"split"`
 	Rows     int64           `json:"rows"`
+	// SetAside counts the rows of the range that were left out because they are
+	// set aside for evaluation; live models do not count them.
+	SetAside int64 `json:"set_aside,omitempty"`
 }
 
 // Range is what one model, or one of those it continues, was learned from.

@@ -22,6 +22,12 @@ type Touched interface {
 	Touched(ctx context.Context, q nextbest.Query, after uint64) (bool, error)
 }
 
+// SetAside is what a Log may offer so that whoever trains is told how many rows
+// of the range were left out because they are set aside for evaluation.
+type SetAside interface {
+	SetAside(ctx context.Context, q nextbest.Query) (rows int64, err error)
+}
+
 // Position tells up to which journal position P the log is complete.
 type Position interface {
 	Position() uint64

@@ -125,10 +125,35 @@ func (t *Trainer) Train(ctx context.Context, r Request) (nextbest.Record, error)
 		if outcome.Unusable > 0 {
 			return nextbest.Record{}, nextbest.Errorf(nextbest.Conflict, "none of the %d rows fits the features %s (the first: %w); train with a schema that fits the contexts", outcome.Unusable, job.Spec.Features, outcome.Why)
 		}
+		if aside, err := t.setAside(ctx, job); err != nil {
+			return nextbest.Record{}, err
+		} else if aside > 0 {
+			return nextbest.Record{}, nextbest.Errorf(nextbest.Conflict, "placement %s has no mature decision to learn from but %d that are set aside for evaluation, which are never learned from; choose another range", r.Placement, aside)
+		}
 		return nextbest.Record{}, nextbest.Errorf(nextbest.Conflict, "placement %s has no mature decision to learn from: windows of %s had to close by %s", r.Placement, objective.Window, m.Trained.MatureAt.Format(time.RFC3339))
 	}
 	m.Trained.Rows = outcome.Rows
+	if m.Trained.SetAside, err = t.setAside(ctx, job); err != nil {
+		return nextbest.Record{}, err
+	}
 	return t.Publish(ctx, m, outcome.Model, r.Actor, r.Reason)
+}
+
+// setAside counts what a job leaves out of its own and its base's ranges, 0 where
+// the log does not say.
+func (t *Trainer) setAside(ctx context.Context, job Job) (rows int64, err error) {
+	log, ok := t.opts.Log.(SetAside)
+	if !ok {
+		return 0, nil
+	}
+	for _, q := range job.Queries {
+		n, err := log.SetAside(ctx, q)
+		if err != nil {
+			return 0, err
+		}
+		rows += n
+	}
+	return rows, nil
 }
 
 // Publish stores a model's parameters and its record. The record's version is
