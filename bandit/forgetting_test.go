@@ -2,6 +2,7 @@ package bandit
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -248,6 +249,38 @@ func TestLearnWithoutTimes(t *testing.T) {
 	p2, _ := distribution(t, snapshot, b)
 	if !equal(p1, p2, 1e-8) {
 		t.Errorf("live %v, snapshot %v", p1, p2)
+	}
+}
+
+// TestSharedWeightsFade: policies that derive their parameters from all actions'
+// sums decide by the faded ones, live and from a snapshot alike, however long
+// ago the rows were.
+func TestSharedWeightsFade(t *testing.T) {
+	for _, algorithm := range []string{"shared_thompson", "hybrid_linucb"} {
+		spec := mustSpec(t, fmt.Sprintf(`{"algorithm":%q,"action_features":{"action-0":[1,0],"action-1":[0,1],"action-2":[1,1]},"forgetting":{"half_life":"7d"}}`, algorithm))
+		rows := datedRows(300, 3, 4, 60*day, 6)
+		l := learnDated(t, spec, rows)
+		live, err := l.Live()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, age := range []time.Duration{0, 30 * day, 300 * day} {
+			w := rows[len(rows)-1].at.Add(age)
+			l.Age(w)
+			want := mustPolicy(t, spec, weighted(t, spec, rows, w))
+			a, b := &Request{X: rows[0].x}, &Request{X: rows[0].x}
+			for k := range 3 {
+				a.Arms, b.Arms = append(a.Arms, live.Arm(actionID(k))), append(b.Arms, want.Arm(actionID(k)))
+			}
+			p1, s1 := distribution(t, live, a)
+			p2, s2 := distribution(t, want, b)
+			if algorithm == "shared_thompson" { // its draws follow from the model's very bytes
+				p2, _ = distribution(t, mustPolicy(t, spec, l.Model()), b)
+			}
+			if !equal(p1, p2, 1e-8) || !equal(s1, s2, 1e-8) {
+				t.Errorf("%s after %s: live %v %v, the weighted fit %v %v", algorithm, age, p1, s1, p2, s2)
+			}
+		}
 	}
 }
 

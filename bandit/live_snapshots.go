@@ -3,7 +3,8 @@ package bandit
 // liveSnapshots is the live policy of algorithms whose parameters are derived
 // from all actions' sums together and cannot be turned by one row. It takes a
 // snapshot when it is asked, but only after the rows have grown by 1/32 (every
-// row at first), so that n rows cost O(log n) snapshots.
+// row at first), so that n rows cost O(log n) snapshots; of rows that fade, after
+// 1/32 of their weight is new.
 type liveSnapshots struct {
 	learner  *Learner
 	policy   Policy
@@ -24,11 +25,12 @@ func (v *liveSnapshots) refresh() error {
 	if v.policy != nil && v.learner.changes < v.due {
 		return nil
 	}
-	p, err := New(v.learner.spec, v.learner.Model())
+	m := v.learner.Model()
+	p, err := New(v.learner.spec, m)
 	if err != nil {
 		return err
 	}
-	v.policy, v.due = p, v.learner.changes+1+v.learner.changes/32
+	v.policy, v.due = p, v.learner.changes+1+min(v.learner.changes, int64(m.Rows()))/32
 	for i, action := range v.actions {
 		v.arms[i] = p.Arm(action)
 	}
