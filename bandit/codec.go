@@ -10,11 +10,11 @@ import (
 
 // The bytes of a model, little endian:
 //
-//	magic "nbmodel\n", version uint16 = 1, kind uint16 (1: one ridge regression per action; 2: hurdle),
+//	magic "nbmodel\n", version uint16 = 1, kind uint16 (1: one ridge regression per action; 2: hurdle; 3: logistic),
 //	width uint32, actions uint32, ridge float64,
 //	version 2 alone, where rows fade: half-life and the time of the weights int64, microseconds (since the Unix epoch),
 //	per action, sorted by id: length uint16, id, n, Σr², b[width], Σxxᵀ (packed lower triangle, row after row) as float64;
-//	kind 2: n, Σ1{r≠0}, Σr, Σr², b[width] = Σ1{r≠0}x, Σxxᵀ,
+//	kind 2: n, Σ1{r≠0}, Σr, Σr², b[width] = Σ1{r≠0}x, Σxxᵀ; kind 3: n, Σr, Σ‖x‖², b[width] = Σwzx, Σwxxᵀ,
 //	CRC-64/ECMA of all that uint64
 //
 // The same statistics give the same bytes.
@@ -86,8 +86,8 @@ func UnmarshalModel(b []byte) (*Model, error) {
 	}
 	r := body[len(modelMagic):]
 	version, k := binary.LittleEndian.Uint16(r), kind(binary.LittleEndian.Uint16(r[2:]))
-	if version != modelVersion && version != fadingVersion || k < kindRidge || k > kindHurdle {
-		return refuse("version %d, kind %d is unknown to this program, which reads versions %d and %d, kinds %d to %d; a newer program may have written it", version, k, modelVersion, fadingVersion, kindRidge, kindHurdle)
+	if version != modelVersion && version != fadingVersion || k < kindRidge || k > kindLogistic {
+		return refuse("version %d, kind %d is unknown to this program, which reads versions %d and %d, kinds %d to %d; a newer program may have written it", version, k, modelVersion, fadingVersion, kindRidge, kindLogistic)
 	}
 	width, arms := int(binary.LittleEndian.Uint32(r[4:])), int(binary.LittleEndian.Uint32(r[8:]))
 	m := &Model{kind: k, width: width, ridge: math.Float64frombits(binary.LittleEndian.Uint64(r[12:]))}
@@ -132,7 +132,7 @@ func UnmarshalModel(b []byte) (*Model, error) {
 		if n == 0 || n > maxActionBytes || i > 0 && a.action <= m.arms[i-1].action {
 			return refuse("action %d, %q: ids must have 1 to %d bytes and be sorted without repetition", i, a.action, maxActionBytes)
 		}
-		if !(a.n > 0) || a.squares < 0 || a.amountSquares < 0 {
+		if !(a.n > 0) || a.squares < 0 || a.amountSquares < 0 || a.lengths < 0 {
 			return refuse("action %q: %g rows and a sum of squares of %g", a.action, a.n, a.squares)
 		}
 		m.arms = append(m.arms, a)

@@ -14,7 +14,7 @@ import (
 )
 
 func TestModelSurvivesItsBytes(t *testing.T) {
-	for _, document := range learners {
+	for _, document := range everyLearner {
 		spec := mustSpec(t, document)
 		m := trained(t, spec, 5, 9, 25, 1)
 		b, err := m.MarshalBinary()
@@ -92,11 +92,8 @@ func FuzzUnmarshalModel(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	hurdle, err := ParseSpec([]byte(`{"algorithm":"hurdle_thompson"}`))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, m := range []*Model{trained(f, hurdle, 3, 4, 9, 2), trained(f, spec, 1, 1, 3, 1), trained(f, spec, 3, 4, 9, 2), {kind: kindRidge, width: 2, ridge: 0.25}, {kind: kindRidge, width: 2, ridge: 0.25, halfLife: 1e6, at: -5}} {
+	hurdle, logistic := mustSpec(f, hurdleDocument), mustSpec(f, logisticDocument)
+	for _, m := range []*Model{trained(f, hurdle, 3, 4, 9, 2), trained(f, logistic, 3, 4, 9, 2), trained(f, spec, 1, 1, 3, 1), trained(f, spec, 3, 4, 9, 2), {kind: kindRidge, width: 2, ridge: 0.25}, {kind: kindRidge, width: 2, ridge: 0.25, halfLife: 1e6, at: -5}} {
 		b, _ := m.MarshalBinary()
 		f.Add(b)
 	}
@@ -112,7 +109,7 @@ func FuzzUnmarshalModel(f *testing.F) {
 		if again, _ := m.MarshalBinary(); !bytes.Equal(again, b) {
 			t.Error("a model was accepted that encodes to other bytes")
 		}
-		spec := Spec{Algorithm: map[kind]string{kindRidge: "linear_thompson", kindHurdle: "hurdle_thompson"}[m.kind]}
+		spec := Spec{Algorithm: map[kind]string{kindRidge: "linear_thompson", kindHurdle: "hurdle_thompson", kindLogistic: "logistic_thompson"}[m.kind]}
 		spec.Params = map[string]float64{"ridge": m.ridge}
 		if m.halfLife != 0 {
 			spec.Forgetting = &Forgetting{HalfLife: nextbest.Duration(time.Duration(m.halfLife) * time.Microsecond)}

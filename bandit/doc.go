@@ -18,7 +18,9 @@
 // logged and learned from. A [Learner] keeps the sufficient statistics of one
 // ridge regression per action and publishes immutable [Model] snapshots; a
 // model is a function of the statistics alone, so the order of the rewards
-// does not matter beyond rounding.
+// does not matter beyond rounding. Models that share weights among actions are
+// derived from the same sums; the logistic one alone depends on the order
+// ([Spec.Ordered]).
 //
 // All sums have a fixed order and products are rounded before they are added,
 // so that scores are the same bit for bit on one architecture ([Numerics]),

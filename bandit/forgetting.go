@@ -99,6 +99,8 @@ func (s Spec) checkForgetting(problems *nextbest.Problems) {
 	case f == nil:
 	case !s.Learns():
 		problems.Add("forgetting", "%s learns nothing, so it has nothing to forget", s.Algorithm)
+	case s.Ordered() && f.HalfLife != 0:
+		problems.Add("forgetting.half_life", "%s depends on the order of the rows and cannot fade them; give a window", s.Algorithm)
 	case (f.HalfLife == 0) == (f.Window == 0):
 		problems.Add("forgetting", `must have either half_life or window, such as {"half_life":"30d"}`)
 	case f.HalfLife+f.Window < shortestMemory || f.HalfLife+f.Window > longestMemory || f.HalfLife.Std()%time.Microsecond != 0:

@@ -76,7 +76,11 @@ func (l *Learner) Learn(action string, x []float32, reward float64) error {
 // add adds the loaded row.
 func (l *Learner) add(action string, reward, weight float64) {
 	a := l.arm(action)
-	a.change().add(l.spec.kind(), l.x[:l.width], reward, weight)
+	if l.spec.Ordered() {
+		l.gather(a, reward)
+	} else {
+		a.change().add(l.spec.kind(), l.x[:l.width], reward, weight)
+	}
 	l.changes++
 	switch {
 	case l.live == nil:
@@ -103,6 +107,9 @@ func (l *Learner) arm(action string) *statistics {
 func (l *Learner) Unlearn(action string, x []float32, reward float64) error {
 	if l.halfLife != 0 {
 		return nextbest.Errorf(nextbest.Invalid, "cannot unlearn a row of %q: the policy forgets by a half-life; learn from the beginning instead", action)
+	}
+	if l.spec.Ordered() {
+		return nextbest.Errorf(nextbest.Invalid, "cannot unlearn a row of %q: %s depends on the order of the rows; learn from the beginning instead", action, l.spec.Algorithm)
 	}
 	if err := l.load(action, x, reward); err != nil {
 		return err
@@ -131,6 +138,9 @@ func (l *Learner) load(action string, x []float32, reward float64) error {
 	if action == "" || len(action) > maxActionBytes {
 		return nextbest.FieldErrorf("action", "%q is not an action's id", action)
 	}
+	if l.spec.kind() == kindLogistic && !(reward >= 0 && reward <= 1) {
+		return nextbest.FieldErrorf("reward", "%g cannot be learned from by %s: it must lie between 0 and 1", reward, l.spec.Algorithm)
+	}
 	if !(math.Abs(reward) <= maxReward) {
 		return nextbest.FieldErrorf("reward", "%g cannot be learned from: it must be finite and at most 1e100", reward)
 	}
@@ -146,6 +156,9 @@ func (l *Learner) load(action string, x []float32, reward float64) error {
 // Merge adds another learner's rows to this one's. Both must have the same
 // width, ridge and half-life.
 func (l *Learner) Merge(other *Learner) error {
+	if l.spec.Ordered() {
+		return nextbest.Errorf(nextbest.Invalid, "learners of %s cannot be merged: it depends on the order of the rows", l.spec.Algorithm)
+	}
 	if other.spec.kind() != l.spec.kind() || other.width != l.width || other.spec.param("ridge") != l.spec.param("ridge") || other.halfLife != l.halfLife {
 		return nextbest.Errorf(nextbest.Invalid, "learners of %s and %s, width %d and %d, ridge %g and %g, half-life %s and %s cannot be merged", l.spec.Algorithm, other.spec.Algorithm, l.width, other.width,
 			l.spec.param("ridge"), other.spec.param("ridge"), l.spec.HalfLife(), other.spec.HalfLife())
@@ -172,6 +185,9 @@ func (l *Learner) Model() *Model {
 	if l.halfLife != 0 {
 		return l.faded()
 	}
+	if l.spec.Ordered() {
+		return l.gathered()
+	}
 	m := &Model{kind: l.spec.kind(), width: l.width, ridge: l.spec.param("ridge"), precision: l.precision()}
 	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
 		a := l.arms[action]
@@ -196,8 +212,8 @@ func (l *Learner) precision() float64 {
 	var lengths, rows float64
 	for _, action := range slices.Sorted(maps.Keys(l.arms)) {
 		a := l.arms[action]
-		lengths += squaredLengths(a.gram, l.width)
-		rows += a.n
+		lengths += a.squaredLengths(l.spec.kind()) + a.pending.squaredLengths()
+		rows += a.n + float64(len(a.pending.rewards))
 	}
 	return precision(l.spec.param("ridge"), lengths, rows)
 }
@@ -207,6 +223,7 @@ type statistics struct {
 	sums
 	snapshot  *armModel // of these very sums, nil after a change
 	precision float64   // λ in snapshot's factor
+	pending   batch     // of kind 3: rows that the sums do not hold yet
 }
 
 func newStatistics(width int) *statistics { return &statistics{sums: newSums(width)} }

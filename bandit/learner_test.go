@@ -31,7 +31,7 @@ func learn(tb testing.TB, spec Spec, rows []row) *Learner {
 		tb.Fatal(err)
 	}
 	for _, r := range rows {
-		if err := l.Learn(r.action, r.x, r.reward); err != nil {
+		if err := l.Learn(r.action, r.x, rewardFor(spec, r.reward)); err != nil {
 			tb.Fatal(err)
 		}
 	}

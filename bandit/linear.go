@@ -27,6 +27,7 @@ type workspace struct {
 	features []float64 // of the eligible actions, scaled; shared_thompson
 	drawn    []float64 // scores of eight draws; shared_thompson
 	maximum  maximum
+	logistic logisticMaximum
 }
 
 func newLinear(s Spec, p *posterior) *linear {

@@ -17,7 +17,7 @@ type liveModel struct {
 // goroutine. Its distributions equal those of a policy over Model() within
 // rounding (1e-9), not bit for bit; decisions that are logged use snapshots.
 func (l *Learner) Live() (Policy, error) {
-	if l.spec.derivation() != nil {
+	if l.spec.derivation() != nil || l.spec.Ordered() {
 		return newLiveSnapshots(l)
 	}
 	if l.live == nil {

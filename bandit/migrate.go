@@ -29,6 +29,9 @@ func Migrate(m *Model, from, to *Schema) (*Model, error) {
 	if m.width != from.Width() {
 		return nil, nextbest.Errorf(nextbest.Invalid, "the schema has %d columns and the model %d: it is not the schema the model was learned with", from.Width(), m.width)
 	}
+	if m.kind == kindLogistic {
+		return nil, nextbest.Errorf(nextbest.Invalid, "a logistic model depends on the order of its rows and cannot be carried over: train a model of this version from the log instead")
+	}
 	g := newMigration(m, from, to)
 	for i := range to.features {
 		if why := g.feature(&to.features[i]); why != "" {

@@ -51,7 +51,7 @@ type armModel struct {
 func (m *Model) derive() (action string, ok bool) {
 	var lengths, rows float64
 	for _, a := range m.arms {
-		lengths += squaredLengths(a.gram, m.width)
+		lengths += a.squaredLengths(m.kind)
 		rows += a.n
 	}
 	m.precision = precision(m.ridge, lengths, rows)
@@ -141,8 +141,12 @@ func (m *Model) Rows() float64 {
 }
 
 // Noise returns the standard deviation σ of the residual noise, pooled over the
-// actions: σ² = Σ_a (Σr² − bᵀA⁻¹b) / Σ_a n; 1 before anything was learned.
+// actions: σ² = Σ_a (Σr² − bᵀA⁻¹b) / Σ_a n; 1 before anything was learned,
+// and of logistic models, whose noise is that of their likelihood.
 func (m *Model) Noise() float64 {
+	if m.kind == kindLogistic {
+		return 1
+	}
 	residuals, rows := make([]float64, len(m.arms)), make([]float64, len(m.arms))
 	for i, a := range m.arms {
 		residuals[i], rows[i] = a.residual(), a.n

@@ -80,6 +80,10 @@ var algorithms = map[string]algorithm{
 		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
 		learns: true, kind: kindHurdle, derive: hurdlePosterior, build: newLinearThompson,
 	},
+	"logistic_thompson": {
+		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
+		learns: true, kind: kindLogistic, build: newLogisticThompson,
+	},
 	"hybrid_linucb": {
 		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, sharedRidge, floor},
 		learns: true, actionFeatures: mayHaveActionFeatures, derive: hybridPosterior, build: newLinUCB,

@@ -225,6 +225,9 @@ func (t *Trainer) advance(ctx context.Context, g target, live *liveModel, p uint
 	to := matureBefore(w, live.objective.Window)
 	before, unusable := live.student.rows, live.student.unusable
 	if to.After(live.to) {
+		if live.student.job.Spec.Ordered() {
+			return t.fromZero(ctx, g, p, w) // in the order of the log, which is not that of time
+		}
 		if err := live.student.read(ctx, t.opts.Log, live.query(live.to, to, p, w)); err != nil {
 			return err
 		}
