@@ -96,12 +96,31 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 		return
 	}
 	if j.isCandidate(r.Name) {
+		r.FlipsAt = flipsAt(t, r.VsLogged)
 		delta := j.req.Delta / float64(len(j.req.Candidates))
 		if low, err := t.gapLow.Lower(delta); err == nil && finite(low) {
 			declared := j.report.Log.RewardRange != "sample"
 			r.Gate = &Gate{Lower: low, Delta: delta, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused()}
 		}
 	}
+}
+
+// flipsAt moves the difference to what ran as far as wrong propensities can move
+// SNIPS, and keeps the interval's reach.
+func flipsAt(t *tally, gap *Figure) *float64 {
+	snips, err := t.snips.Estimate()
+	if err != nil || gap == nil || gap.Low <= 0 && gap.High >= 0 {
+		return nil
+	}
+	reach := gap.Value - gap.Low
+	if gap.High < 0 {
+		reach = gap.High - gap.Value
+	}
+	gamma, err := t.sensitivity.Flip(snips.Value-gap.Value, reach)
+	if err != nil || !finite(gamma) {
+		return nil
+	}
+	return &gamma
 }
 
 // bounds are Manski's, for a candidate that the log partly cannot speak for.

@@ -152,6 +152,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		row.Support, row.QPolicy = mass, value
 		t := l.tallies[c]
 		t.customer.Add(&row)
+		t.sensitivity.Add(row.Weight, row.Reward)
 		if t.extras != nil {
 			t.extras.add(&row)
 		}

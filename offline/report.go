@@ -127,16 +127,20 @@ type Result struct {
 	Baseline bool   `json:"baseline"`
 	// Values are absent where the log cannot give them, whatever the reason
 	// given in Refusals.
-	IPS         *Figure                `json:"ips,omitempty"`
-	SNIPS       *Figure                `json:"snips,omitempty"`
-	DM          *Figure                `json:"dm,omitempty"`
-	DR          *Figure                `json:"dr,omitempty"`
-	Value       *Figure                `json:"value,omitempty"`     // maximum empirical likelihood
-	Estimates   []Shown                `json:"estimates,omitempty"` // asked for beside these
-	Bounds      *Figure                `json:"bounds,omitempty"`
-	VsLogged    *Figure                `json:"vs_logged,omitempty"`
-	VsBestFixed *Figure                `json:"vs_best_fixed,omitempty"`
-	Gate        *Gate                  `json:"gate,omitempty"`
+	IPS         *Figure `json:"ips,omitempty"`
+	SNIPS       *Figure `json:"snips,omitempty"`
+	DM          *Figure `json:"dm,omitempty"`
+	DR          *Figure `json:"dr,omitempty"`
+	Value       *Figure `json:"value,omitempty"`     // maximum empirical likelihood
+	Estimates   []Shown `json:"estimates,omitempty"` // asked for beside these
+	Bounds      *Figure `json:"bounds,omitempty"`
+	VsLogged    *Figure `json:"vs_logged,omitempty"`
+	VsBestFixed *Figure `json:"vs_best_fixed,omitempty"`
+	Gate        *Gate   `json:"gate,omitempty"`
+	// FlipsAt is the least Γ at which the verdict against what ran falls, were the
+	// true propensities within μ·[1/Γ, Γ]: near 1 it hangs on their being exact.
+	// Absent without such a verdict, or where no Γ turns it.
+	FlipsAt     *float64               `json:"flips_at,omitempty"`
 	Diagnostics estimators.Diagnostics `json:"diagnostics"`
 	Refusals    []estimators.Refusal   `json:"refusals"`
 	Warnings    []string               `json:"warnings"`

@@ -24,7 +24,8 @@ type tally struct {
 	likeLogged, likeFixed   estimators.Likelihood
 	gapLow, gapHigh         estimators.Betting // of the value minus the logger's
 	valueLow, valueHigh     estimators.Betting
-	drift                   *drift // candidates only
+	sensitivity             estimators.Sensitivity // candidates only
+	drift                   *drift                 // candidates only
 	weights                 weightHistogram
 	days                    days
 	boundsToo, compareFixed bool
@@ -107,6 +108,7 @@ func (t *tally) merge(o *tally) {
 	t.gapHigh.Merge(&o.gapHigh)
 	t.valueLow.Merge(&o.valueLow)
 	t.valueHigh.Merge(&o.valueHigh)
+	t.sensitivity.Merge(&o.sensitivity)
 	if t.drift != nil {
 		t.drift.merge(o.drift)
 	}
