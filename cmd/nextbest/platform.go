@@ -96,10 +96,14 @@ func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress fun
 	if p.claims, err = registry.OpenClaims(ctx, js, registry.ClaimsOptions{Replicas: e.Replicas, MaxBytes: claimBytes(e), Logger: log}); err != nil {
 		return nil, err
 	}
-	p.pipeline, err = decisions.NewPipeline(decisions.Options{
+	o := decisions.Options{
 		Catalogue: p.definitions.Catalogue, Journal: p.journal, Impressions: p.journal, Contacts: p.contacts, Claims: p.claims,
 		Log: &decisionLog{platform: p}, HistoryReady: p.contacts.Ready, ClaimsReady: p.claims.Ready, Logger: log,
-	})
+	}
+	if p.shared != nil {
+		o.HistoryKept = p.shared.Kept
+	}
+	p.pipeline, err = decisions.NewPipeline(o)
 	return p, err
 }
 

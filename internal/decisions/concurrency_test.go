@@ -484,3 +484,75 @@ func TestLargeClaims(t *testing.T) {
 		t.Errorf("%+v after %+v, %v, %d rows", again, first, err, len(w.rows))
 	}
 }
+
+// slowJournal records a decision after a while in which the contact history is
+// lost and rebuilt without it.
+type slowJournal struct {
+	*world
+	wait time.Duration
+	lose func()
+}
+
+func (j slowJournal) Decisions(ctx context.Context, ds []nextbest.Decision) (uint64, error) {
+	time.Sleep(j.wait)
+	j.lose()
+	return j.world.Decisions(ctx, ds)
+}
+
+// TestHistoryLostBeforeTheRecord: a contact whose place under the cap may have
+// been given to another is not answered with, and counts afterwards; a quick
+// record is not even asked about.
+func TestHistoryLostBeforeTheRecord(t *testing.T) {
+	d := define(t)
+	d.put(nextbest.KindAction, "sale", `{"treatments":[{"id":"c","channel":"email"}],"caps":[{"max":1,"per":"7d"}]}`)
+	d.put(nextbest.KindObjective, "value", `{"terms":[{"reward":"purchase","weight":1}],"window":"14d"}`)
+	d.put(nextbest.KindPolicy, "p", `{"algorithm":"fixed","weights":{"sale":1}}`)
+	d.put(nextbest.KindPlacement, "email", `{"channels":["email"],"objective":"value@1","actions":["sale"],"policy":"p@1"}`)
+	for _, c := range []struct {
+		name string
+		wait time.Duration
+		lost bool
+		want nextbest.Code
+	}{
+		{"lost", quickRecord + 50*time.Millisecond, true, nextbest.Unavailable},
+		{"not lost", quickRecord + 50*time.Millisecond, false, ""},
+		{"quick", 0, false, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(d.compile())
+			o := w.options()
+			asked := 0
+			o.Journal = slowJournal{w, c.wait, func() {
+				if c.lost {
+					w.Lock()
+					clear(w.values)
+					clear(w.revisions)
+					w.Unlock()
+				}
+			}}
+			o.HistoryKept = func(context.Context, uint64) (bool, error) {
+				asked++
+				return !c.lost, nil
+			}
+			p, err := NewPipeline(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call := Call{Placement: "email", Customer: Customer{ID: "C-1"}}
+			a, err := p.Decide(t.Context(), call)
+			if nextbest.CodeOf(err) != c.want || err == nil && a.Action != "sale" {
+				t.Fatalf("%+v, %v", a, err)
+			}
+			if want := min(1, int(c.wait/quickRecord)); asked != want {
+				t.Errorf("asked %d times, want %d", asked, want)
+			}
+			o.Journal = w
+			if p, err = NewPipeline(o); err != nil {
+				t.Fatal(err)
+			}
+			if a, err = p.Decide(t.Context(), call); err != nil || a.Action != nextbest.DoNothing {
+				t.Errorf("the cap of 1 does not count the contact: %+v, %v", a, err)
+			}
+		})
+	}
+}

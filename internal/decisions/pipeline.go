@@ -51,6 +51,11 @@ type Options struct {
 	// after each read of it. While it is not, actions with caps or cool-downs
 	// are excluded. Nil: always.
 	HistoryReady func() bool
+	// HistoryKept says whether what was written to the contact history at a
+	// revision is there still: false when the history was lost since. It asks
+	// whoever knows for sure, and only about decisions whose record took long.
+	// Nil: always.
+	HistoryKept func(ctx context.Context, revision uint64) (bool, error)
 	// ClaimsReady says whether every claim of the last ClaimKept is there; it is
 	// asked before and after each claim. While it is not, the log is asked about
 	// the key. Nil: always.
@@ -160,6 +165,7 @@ func (p *Pipeline) Decide(ctx context.Context, call Call) (Answer, error) {
 	w.assign(c, pl)
 	id := p.mint.Mint(w.now)
 	w.uniform = bandit.DrawUniform(c.salts[c.salt], id, 1)
+	w.reserved = reservation{}
 	if pl.tracked {
 		err = p.decideTracked(ctx, c, pl, w, id)
 	} else {
@@ -185,10 +191,13 @@ func (p *Pipeline) Decide(ctx context.Context, call Call) (Answer, error) {
 	}
 	p.recent.put(d, pl.tracked)
 	if call.Relaxed {
-		return answer(d, false, false), p.later(ctx, d)
+		return answer(d, false, false), p.later(ctx, d, w.reserved)
 	}
 	if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*d}); err != nil {
 		return Answer{}, unavailable("the journal", err)
+	}
+	if err := p.keep(ctx, w.reserved); err != nil {
+		return Answer{}, err
 	}
 	if call.Key != "" {
 		p.shrink(ctx, d)
@@ -226,13 +235,17 @@ func (p *Pipeline) decideTracked(ctx context.Context, c *Catalogue, pl *placemen
 				k.Status = nextbest.Contacted
 			}
 			w.contacts = append(w.contacts, k)
+			w.reserved.contact = k
+		} else {
+			w.reserved.contact = nextbest.Contact{}
 		}
 		value := appendContacts(make([]byte, 0, len(last)+128), w.contacts)
-		_, ok, err := p.o.Contacts.CompareAndSet(ctx, w.customer, value, revision)
+		next, ok, err := p.o.Contacts.CompareAndSet(ctx, w.customer, value, revision)
 		if err != nil {
 			return unavailable("the contact history", err)
 		}
 		if ok {
+			w.reserved.customer, w.reserved.revision, w.reserved.at = w.customer, next, time.Now()
 			return nil
 		}
 		p.conflicts.Add(1)
@@ -242,7 +255,7 @@ func (p *Pipeline) decideTracked(ctx context.Context, c *Catalogue, pl *placemen
 
 // later records a relaxed call's decision in the background, at most as many
 // at a time as there are slots.
-func (p *Pipeline) later(ctx context.Context, d *nextbest.Decision) error {
+func (p *Pipeline) later(ctx context.Context, d *nextbest.Decision, r reservation) error {
 	select {
 	case p.relaxed <- struct{}{}:
 	case <-ctx.Done():
@@ -255,6 +268,9 @@ func (p *Pipeline) later(ctx context.Context, d *nextbest.Decision) error {
 		for pause := 50 * time.Millisecond; ; pause *= 2 {
 			_, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*d})
 			if err == nil {
+				if err := p.keep(ctx, r); err != nil {
+					p.o.Logger.Warn("a contact was answered for before the contact history was lost", "decision", d.ID, "error", err)
+				}
 				return
 			}
 			select {

@@ -34,6 +34,7 @@ type work struct {
 	mixing  bool // arms are logged
 
 	contacts  []nextbest.Contact
+	reserved  reservation
 	selection actions.Selection
 	question  question
 	scaled    []float64 // backs question.scale and offset

@@ -141,6 +141,15 @@ func (c *Contacts) CompareAndSet(ctx context.Context, customer string, value []b
 // Options.Poll; see Get for the order in which to ask.
 func (c *Contacts) Ready() bool { return c.bucket.mark.Load().Ready }
 
+// Kept reports whether the history is still the one in which the revision was
+// written; false when it was lost since. Unlike Ready it asks the bucket itself.
+func (c *Contacts) Kept(ctx context.Context, revision uint64) (bool, error) {
+	if err := c.bucket.refresh(ctx); err != nil {
+		return false, err
+	}
+	return c.bucket.mark.Load().epoch == revision>>epochShift, nil
+}
+
 // Generation names the life of the bucket: another one means that everything
 // before was lost.
 func (c *Contacts) Generation() string { return c.bucket.mark.Load().Generation }

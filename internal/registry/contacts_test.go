@@ -296,3 +296,22 @@ func BenchmarkKV(b *testing.B) {
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 }
+
+// TestKept: a revision is kept until the bucket is lost, which is found by asking.
+func TestKept(t *testing.T) {
+	js := jetStream(t, enginetest.NATS(t))
+	c := openContacts(t, js, ContactsOptions{Poll: time.Hour})
+	rev := set(t, c, "a", "x")
+	if kept, err := c.Kept(t.Context(), rev); err != nil || !kept {
+		t.Fatal(kept, err)
+	}
+	if err := js.DeleteStream(t.Context(), contactStream); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := c.Kept(t.Context(), rev); err != nil || kept {
+		t.Fatal(kept, err)
+	}
+	if kept, err := c.Kept(t.Context(), set(t, c, "a", "y")); err != nil || !kept {
+		t.Fatal(kept, err)
+	}
+}
