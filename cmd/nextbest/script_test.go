@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"fixtures": fixtures,
 			"models":   models,
 			"online":   online,
+			"serves":   serves,
 		},
 	})
 }
@@ -133,6 +134,25 @@ func online(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("lints@1 does not learn live")
+		}
+	}
+}
+
+// serves FOLDER MODEL waits until a decision is made by that model of lints@1.
+func serves(ts *testscript.TestScript, _ bool, args []string) {
+	c := serverOn(ts, args[0])
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		var m struct {
+			Policy string
+			Model  uint64
+		}
+		_, err := c.Call(context.Background(), "POST", "/v1/decisions", obj{"placement": "shop", "customer": obj{"id": "C-2"}, "context": obj{}}, &m)
+		ts.Check(err)
+		if m.Policy == "lints@1" && strconv.FormatUint(m.Model, 10) == args[1] {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("decisions are made by model %d of %s", m.Model, m.Policy)
 		}
 	}
 }
