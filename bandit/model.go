@@ -160,13 +160,15 @@ type Statistics struct {
 	Squares float64     // Σ r²; of hurdle_thompson Σ 1{r≠0}
 	B       []float64   // Σ r x; of hurdle_thompson Σ 1{r≠0} x
 	A       [][]float64 // λI + Σ x xᵀ, see Model.Precision
+	// Of hurdle_thompson alone, 0 otherwise: Σ r and Σ r².
+	Amounts, AmountSquares float64
 }
 
 // Statistics returns a copy of an action's sufficient statistics, and whether
 // it has any.
 func (m *Model) Statistics(action string) (Statistics, bool) {
 	if a := m.arm(action); a != nil {
-		s := Statistics{N: a.n, Squares: a.squares, B: slices.Clone(a.b), A: make([][]float64, m.width)}
+		s := Statistics{N: a.n, Squares: a.squares, B: slices.Clone(a.b), A: make([][]float64, m.width), Amounts: a.amounts, AmountSquares: a.amountSquares}
 		for i := range s.A {
 			s.A[i] = make([]float64, m.width)
 			for j := range i + 1 {

@@ -32,7 +32,7 @@ type Rebuilt struct {
 // action that only one of them has differs by 1.
 type Difference struct {
 	A       float64 `json:"a"`
-	B       float64 `json:"b"`
+	B       float64 `json:"b"` // Σ r x, and Σ r where the model keeps that apart
 	N       float64 `json:"n"`
 	Squares float64 `json:"squares"` // Σr²
 }
@@ -50,9 +50,9 @@ func Compare(x, y *bandit.Model) Difference {
 			return Difference{1, 1, 1, 1}
 		}
 		d.A = max(d.A, relative(slices.Concat(a.A...), slices.Concat(b.A...)))
-		d.B = max(d.B, relative(a.B, b.B))
+		d.B = max(d.B, relative(a.B, b.B), relative([]float64{a.Amounts}, []float64{b.Amounts}))
 		d.N = max(d.N, relative([]float64{a.N}, []float64{b.N}))
-		d.Squares = max(d.Squares, relative([]float64{a.Squares}, []float64{b.Squares}))
+		d.Squares = max(d.Squares, relative([]float64{a.Squares}, []float64{b.Squares}), relative([]float64{a.AmountSquares}, []float64{b.AmountSquares}))
 	}
 	return d
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nextbest"
+	"nextbest/bandit"
 )
 
 // learned is a platform whose live trainer has published some models.
@@ -72,6 +73,38 @@ func TestRebuild(t *testing.T) {
 	for _, number := range []uint64{0, 3} {
 		if _, err := tr.Rebuild(t.Context(), lints, number, nil); nextbest.CodeOf(err) != nextbest.NotFound {
 			t.Errorf("model %d of none: %v", number, err)
+		}
+	}
+}
+
+// TestCompareSeesEverySum: two models that differ in one row differ in the sums
+// that the row is part of, in whichever way the algorithm keeps them.
+func TestCompareSeesEverySum(t *testing.T) {
+	for _, algorithm := range []string{"linear_thompson", "hurdle_thompson"} {
+		learn := func(reward float64, action string) *bandit.Model {
+			spec, err := bandit.ParseSpec(fmt.Appendf(nil, `{"algorithm":%q}`, algorithm))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := bandit.NewLearner(spec, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range []float64{0, 2, reward} {
+				if err := l.Learn(action, []float32{1}, row); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return l.Model()
+		}
+		if d := Compare(learn(4, "a"), learn(4, "a")); d.Max() != 0 {
+			t.Errorf("%s: a model and its like differ by %+v", algorithm, d)
+		}
+		if d := Compare(learn(4, "a"), learn(2, "a")); math.Abs(d.B-1./3) > 1e-12 || math.Abs(d.Squares-.6) > 1e-12 || d.A != 0 || d.N != 0 {
+			t.Errorf("%s: 4 and 2 among 0 and 2 differ by %+v", algorithm, d)
+		}
+		if d := Compare(learn(4, "a"), learn(4, "b")); d.Max() != 1 {
+			t.Errorf("%s: models of other actions differ by %+v", algorithm, d)
 		}
 	}
 }
