@@ -20,6 +20,7 @@ type benchCmd struct {
 	Serve    benchServeCmd    `cmd:"" help:"Durable decisions a second, beside a gin handler that only echoes."`
 	Ingest   benchIngestCmd   `cmd:"" help:"Rewards a second in bulk, and how soon they can be queried."`
 	Coverage benchCoverageCmd `cmd:"" help:"How often each interval holds the truth, on simulated logs."`
+	Decide   benchDecideCmd   `cmd:"" help:"One distribution of each algorithm in process on one core, beside gonum."`
 }
 
 type benchServeCmd struct {
@@ -86,6 +87,33 @@ func (c *benchIngestCmd) Run(ctx context.Context, t *terminal) error {
 		fmt.Fprintf(t.out, "  %.0f a second durable; visible in ClickHouse after %.0f ms (p50), %.0f ms (p99); gin that counts lines %.0f a second\n", r.PerSecond, r.VisibleP50, r.VisibleP99, r.BaselinePerSecond)
 		return nil
 	})
+}
+
+type benchDecideCmd struct {
+	Actions  int           `help:"Actions of the main table." default:"20"`
+	Features int           `help:"Features of the main table." default:"32"`
+	Span     time.Duration `help:"Length of one measurement." default:"100ms"`
+	JSON     bool          `help:"Print the result as JSON on standard output."`
+}
+
+// Run measures distributions in process; no platform is started.
+func (c *benchDecideCmd) Run(t *terminal) error {
+	if c.Actions < 1 || c.Actions > 5000 || c.Features < 1 || c.Features > 1024 || c.Span <= 0 {
+		return fmt.Errorf("--actions must lie between 1 and 5000, --features between 1 and 1024, and --span above 0")
+	}
+	r, err := bench.Decide(bench.DecideOptions{Actions: c.Actions, Features: c.Features, Span: c.Span}, t.progress)
+	if err != nil {
+		return err
+	}
+	t.done()
+	if c.JSON {
+		return printJSON(t.out, measured{machine(), r})
+	}
+	fmt.Fprintf(t.out, "one distribution, %d actions, %d features, one core\n", c.Actions, c.Features)
+	for _, d := range append(r.Decisions, r.Learning) {
+		fmt.Fprintf(t.out, "  %-16s %8.2f µs  %g allocations  gonum %.1f times as long\n", d.Algorithm, d.Nanoseconds/1e3, d.Allocations, d.Ratio)
+	}
+	return nil
 }
 
 // measured is a result with where it was measured.
