@@ -80,6 +80,9 @@ func (s Spec) featuresOf(action string) []float64 {
 // checkWidth refuses contexts of a width that an algorithm with shared weights
 // cannot learn from.
 func (s Spec) checkWidth(width int) error {
+	if s.ContextFree() && width != 1 {
+		return nextbest.FieldErrorf("features", "%s sees no context, and these rows have %d features; it needs the bias alone", s.Algorithm, width)
+	}
 	if algorithms[s.Algorithm].actionFeatures != noActionFeatures && width*s.actionWidth() > maxShared {
 		return nextbest.FieldErrorf("action_features", "%d features of the context times %d of an action (the leading 1 included) make %d shared weights; at most %d are possible",
 			width, s.actionWidth(), width*s.actionWidth(), maxShared)

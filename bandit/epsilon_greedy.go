@@ -12,6 +12,11 @@ func newEpsilonGreedy(s Spec, beliefs *posterior) (Policy, error) {
 	return epsilonGreedy{newLinear(s, beliefs), s.param("epsilon")}, nil
 }
 
+func (e epsilonGreedy) over(l *linear) Policy {
+	e.linear = l
+	return e
+}
+
 func (e epsilonGreedy) Floor(k int) float64 { return e.epsilon / float64(k) }
 
 func (e epsilonGreedy) Distribution(p, scores []float64, r *Request) error {

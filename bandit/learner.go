@@ -144,6 +144,9 @@ func (l *Learner) load(action string, x []float32, reward float64) error {
 	if !(math.Abs(reward) <= maxReward) {
 		return nextbest.FieldErrorf("reward", "%g cannot be learned from: it must be finite and at most 1e100", reward)
 	}
+	if algorithms[l.spec.Algorithm].unitRewards && !(reward >= 0 && reward <= 1) {
+		return nextbest.FieldErrorf("reward", "%g cannot be learned from by %s, which needs rewards between 0 and 1: choose an objective whose values lie there, or another algorithm", reward, l.spec.Algorithm)
+	}
 	for i, v := range x {
 		if v-v != 0 {
 			return nextbest.FieldErrorf("x", "feature %d is %g: it must be finite", i, v)

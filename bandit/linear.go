@@ -13,6 +13,7 @@ type linear struct {
 	width     int     // features; 0 when nothing was learned yet
 	precision float64 // λ of the prior
 	noise     float64 // σ, the residual noise
+	learned   float64 // rows
 	index     map[string]int32
 	factors   []factor  // by arm
 	other     *factor   // of an action that is no arm; nil: the prior
@@ -39,6 +40,7 @@ func newLinear(s Spec, p *posterior) *linear {
 		for i, b := range p.beliefs {
 			l.index[b.action] = int32(i)
 			l.factors = append(l.factors, b.factor)
+			l.learned += b.rows
 			if b.value != nil {
 				l.values = append(l.values, b.value.mean)
 			}

@@ -16,6 +16,11 @@ func newLinearThompson(s Spec, beliefs *posterior) (Policy, error) {
 	return linearThompson{newLinear(s, beliefs), s.param("v"), s.param("floor")}, nil
 }
 
+func (t linearThompson) over(l *linear) Policy {
+	t.linear = l
+	return t
+}
+
 func (t linearThompson) Floor(k int) float64 { return t.floor / float64(k) }
 
 func (t linearThompson) Distribution(p, scores []float64, r *Request) error {

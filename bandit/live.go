@@ -2,12 +2,18 @@ package bandit
 
 import "math"
 
+// scorer is a policy that scores by linear models; over returns the same policy
+// with other parameters.
+type scorer interface {
+	over(*linear) Policy
+}
+
 // liveModel is a linear scorer that follows its learner row by row: each row
 // turns one factor in O(d²) instead of factorising anew.
 type liveModel struct {
 	linear
 	residuals []float64 // Σr² − bᵀA⁻¹b by arm
-	rows      []float64 // by arm
+	rows      []float64 // by arm; their sum is linear.learned
 	lengths   []float64 // Σ‖x‖² by arm
 	turns     []float64 // scratch: rotations
 }
@@ -24,26 +30,18 @@ func (l *Learner) Live() (Policy, error) {
 		l.live = &liveModel{turns: make([]float64, 2*padded(l.width))}
 		l.live.rebuild(l)
 	}
-	switch p, err := algorithms[l.spec.Algorithm].build(l.spec, nil); p := p.(type) {
-	case epsilonGreedy:
-		p.linear = &l.live.linear
-		return p, err
-	case linUCB:
-		p.linear = &l.live.linear
-		return p, err
-	case linearThompson:
-		p.linear = &l.live.linear
-		return p, err
-	default:
+	p, err := algorithms[l.spec.Algorithm].build(l.spec, nil)
+	if err != nil {
 		return nil, err
 	}
+	return p.(scorer).over(&l.live.linear), nil
 }
 
 // rebuild factorises everything from the learner's statistics.
 func (v *liveModel) rebuild(l *Learner) {
 	m := l.Model()
 	p := disjointPosterior(m)
-	v.width, v.precision, v.noise = l.width, m.precision, p.noise
+	v.width, v.precision, v.noise, v.learned = l.width, m.precision, p.noise, m.Rows()
 	if v.index == nil {
 		v.index = map[string]int32{}
 		v.pool.New = newWorkspace
@@ -102,5 +100,5 @@ func (v *liveModel) note(l *Learner, i int32, s *statistics) {
 		v.rebuild(l)
 		return
 	}
-	v.noise = noise(v.residuals, v.rows)
+	v.noise, v.learned = noise(v.residuals, v.rows), rows
 }

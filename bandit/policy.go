@@ -69,7 +69,7 @@ var algorithms = map[string]algorithm{
 		learns: true, build: newEpsilonGreedy,
 	},
 	"linucb": {
-		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, siblings, floor},
+		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, {name: "levels", max: 1024, step: 1}, ridge, siblings, floor},
 		learns: true, derive: siblingsPosterior, build: newLinUCB,
 	},
 	"linear_thompson": {
@@ -83,6 +83,22 @@ var algorithms = map[string]algorithm{
 	"logistic_thompson": {
 		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
 		learns: true, kind: kindLogistic, build: newLogisticThompson,
+	},
+	"softmax": {
+		params: []parameter{{name: "temperature", def: 0.1, min: 0, max: 1e6}, {name: "unit", min: 0, max: 1e9}, ridge, floor},
+		learns: true, build: newSoftmax,
+	},
+	"squarecb": {
+		params: []parameter{{name: "gamma", min: 0, max: 1e12}, {name: "gamma_scale", def: 30, min: 0, max: 1e6}, ridge, floor},
+		learns: true, build: newSquareCB,
+	},
+	"ucb1": {
+		params: []parameter{{name: "c", def: 1, min: 0, max: 1e3}, floor},
+		learns: true, contextFree: true, derive: countsPosterior, build: newUCB1,
+	},
+	"beta_thompson": {
+		params: []parameter{{name: "successes", def: 1, min: 1, max: 1e6}, {name: "failures", def: 1, min: 1, max: 1e6}, floor},
+		learns: true, contextFree: true, unitRewards: true, derive: betaPosterior, build: newBetaThompson,
 	},
 	"hybrid_linucb": {
 		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, sharedRidge, floor},

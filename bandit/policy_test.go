@@ -10,8 +10,9 @@ import (
 	"nextbest"
 )
 
-// learners has every algorithm that learns from sums in any order.
-var learners = []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`, hybridDocument, sharedDocument, hurdleDocument, `{"algorithm":"linear_thompson","params":{"siblings":1}}`}
+// learners has every algorithm that learns from contexts, by sums in any order.
+var learners = []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`,
+	`{"algorithm":"softmax"}`, `{"algorithm":"squarecb"}`, `{"algorithm":"linucb","params":{"levels":7}}`, hybridDocument, sharedDocument, hurdleDocument, `{"algorithm":"linear_thompson","params":{"siblings":1}}`}
 
 // everyLearner has the algorithms whose rows can be taken out again and the
 // others.
@@ -361,8 +362,12 @@ func TestDistributionsOverRandomModels(t *testing.T) {
 func randomDecision(t *testing.T, rng *rand.Rand) {
 	k, d := 1+rng.IntN(12), 1+rng.IntN(6)
 	magnitude := func() float64 { return math.Exp(8 * rng.NormFloat64()) }
-	document := append(everyLearner, `{"algorithm":"linear_thompson","params":{"v":1,"floor":0}}`)[rng.IntN(1+len(everyLearner))]
-	spec := mustSpec(t, document)
+	more := append([]string{`{"algorithm":"linear_thompson","params":{"v":1,"floor":0}}`, `{"algorithm":"softmax","params":{"unit":0.01,"floor":0}}`,
+		`{"algorithm":"squarecb","params":{"gamma":50,"floor":0}}`, `{"algorithm":"ucb1"}`, `{"algorithm":"beta_thompson"}`}, everyLearner...)
+	spec := mustSpec(t, more[rng.IntN(len(more))])
+	if spec.ContextFree() {
+		d = 1
+	}
 	l, err := NewLearner(spec, d)
 	if err != nil {
 		t.Fatal(err)
@@ -376,10 +381,19 @@ func randomDecision(t *testing.T, rng *rand.Rand) {
 				x[j] = 0
 			}
 		}
+		if spec.ContextFree() {
+			x[0] = 1
+		}
 		return x
 	}
+	reward := func() float64 {
+		if algorithms[spec.Algorithm].unitRewards {
+			return rng.Float64()
+		}
+		return rewardFor(spec, float64(rng.IntN(3))*rs)
+	}
 	for range rng.IntN(30) {
-		if err := l.Learn(actionID(rng.IntN(k)), context(), rewardFor(spec, float64(rng.IntN(3))*rs)); err != nil {
+		if err := l.Learn(actionID(rng.IntN(k)), context(), reward()); err != nil {
 			t.Fatal(err)
 		}
 	}

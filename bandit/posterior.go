@@ -17,8 +17,9 @@ type posterior struct {
 	// other is the belief about every action that has none of its own; nil: the
 	// prior.
 	other      *factor
-	otherValue *value // nil: 1
-	draws      *draws // of shared_thompson
+	otherValue *value  // nil: 1
+	draws      *draws  // of shared_thompson
+	counts     *counts // of policies that see no context
 }
 
 // belief is about one action.

@@ -49,7 +49,11 @@ type parameter struct {
 type algorithm struct {
 	params []parameter
 	// learns says that the policy scores actions with a model.
-	learns         bool
+	learns bool
+	// contextFree says that it sees the bias alone.
+	contextFree bool
+	// unitRewards says that it learns from rewards between 0 and 1 alone.
+	unitRewards    bool
 	actionFeatures actionFeatures
 	kind           kind // of its models' sums; 0: kindRidge
 	// derive makes the beliefs that decisions use from a model with rows; nil: one
@@ -58,8 +62,18 @@ type algorithm struct {
 	build  func(Spec, *posterior) (Policy, error)
 }
 
-// param returns a parameter that complete has filled.
-func (s Spec) param(name string) float64 { return s.Params[name] }
+// param returns a parameter that complete has filled. Algorithms that take the
+// sums of a model as they are have no ridge of their own: theirs is the default.
+func (s Spec) param(name string) float64 {
+	if v, ok := s.Params[name]; ok || name != ridge.name {
+		return v
+	}
+	return ridge.def
+}
+
+// ContextFree reports whether the policy sees no context: its models have the
+// bias alone.
+func (s Spec) ContextFree() bool { return algorithms[s.Algorithm].contextFree }
 
 // Learns reports whether the policy has a model and scores the actions. The
 // scores of the others are all 0 and mean nothing.
@@ -161,6 +175,9 @@ func (s Spec) complete() (Spec, error) {
 	}
 	s.Params = params
 	if s.Features != "" {
+		if known.contextFree {
+			problems.Add("features", "%s sees no context; leave features out", s.Algorithm)
+		}
 		if ref, err := nextbest.ParseRef(s.Features); err != nil {
 			problems.Add("features", "%v", err)
 		} else if ref.Version == 0 {

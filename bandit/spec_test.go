@@ -37,7 +37,7 @@ func hasProblem(err error, field, text string) bool {
 func TestParseSpecFillsDefaults(t *testing.T) {
 	for document, want := range map[string]map[string]float64{
 		`{"algorithm":"uniform"}`: {},
-		`{"algorithm":"linucb"}`:  {"alpha": 0.75, "ridge": 0.25, "siblings": 0, "floor": 0.005},
+		`{"algorithm":"linucb"}`:  {"alpha": 0.75, "levels": 0, "ridge": 0.25, "siblings": 0, "floor": 0.005},
 		`{"algorithm":"linear_thompson","params":{"v":0.3},"features":"retail@1"}`:       {"v": 0.3, "ridge": 0.25, "siblings": 0, "floor": 0.005},
 		`{"algorithm":"epsilon_greedy","params":{"epsilon":0}}`:                          {"epsilon": 0, "ridge": 0.25},
 		`{"algorithm":"fixed","weights":{"a":0.5,"do-nothing":0.5}}`:                     {"floor": 0},
@@ -64,12 +64,12 @@ func TestParseSpecRefuses(t *testing.T) {
 		{`[]`, "$", "JSON object"},
 		{`{"algorithm":"uniform"} {}`, "$", "follows"},
 		{`{}`, "algorithm", "must be one of"},
-		{`{"algorithm":"magic"}`, "algorithm", "must be one of epsilon_greedy"},
+		{`{"algorithm":"magic"}`, "algorithm", "must be one of beta_thompson"},
 		{`{"algorithm":7}`, "algorithm", "must be a string"},
 		{`{"Algorithm":"uniform"}`, "Algorithm", "unknown field"},
 		{`{"algorithm":"uniform","algorithm":"fixed"}`, "algorithm", "given twice"},
 		{`{"algorithm":"linucb","seed":1}`, "seed", "unknown field"},
-		{`{"algorithm":"linucb","params":{"v":1}}`, "params.v", "linucb has alpha, ridge, siblings, floor"},
+		{`{"algorithm":"linucb","params":{"v":1}}`, "params.v", "linucb has alpha, levels, ridge, siblings, floor"},
 		{`{"algorithm":"uniform","params":{"floor":1}}`, "params.floor", "has none"},
 		{`{"algorithm":"linucb","params":{"alpha":-1}}`, "params.alpha", "between 0 and 1000"},
 		{`{"algorithm":"linucb","params":{"floor":1.5}}`, "params.floor", "between 0 and 1"},

@@ -41,7 +41,7 @@ type Play struct {
 // anew whenever the number of those has doubled, and the learner then learns
 // them again as they are encoded now: so a schema's next version would.
 func (c *Classification) Play(spec bandit.Spec, order []int, seed uint64, progress func(rows int)) (Play, error) {
-	g := game{c: c, spec: spec, encoder: newEncoder(c), chosen: make([]int32, len(order))}
+	g := game{c: c, spec: spec, encoder: newEncoder(c, spec), chosen: make([]int32, len(order))}
 	if err := g.begin(); err != nil {
 		return Play{}, err
 	}
@@ -112,7 +112,7 @@ func (g *game) begin() (err error) {
 		g.policy, err = bandit.New(g.spec, nil)
 		return err
 	}
-	width := len(g.c.Features)
+	width := g.encoder.width
 	if stored := float64(len(g.c.Arms)) * float64(width) * float64(width); stored > maxNumbers {
 		return nextbest.Errorf(nextbest.Invalid, "%d arms with %d features each take %.0f GB of sums; at most %.0f GB are used: leave columns out or group levels", len(g.c.Arms), width, 8*stored/1e9, 8*maxNumbers/1e9)
 	}
@@ -131,7 +131,7 @@ func (g *game) again(played []int) error {
 	if g.learner == nil || !g.encoder.moments(played) {
 		return nil
 	}
-	learner, err := bandit.NewLearner(g.spec, len(g.c.Features))
+	learner, err := bandit.NewLearner(g.spec, g.encoder.width)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"nextbest"
+	"nextbest/bandit"
 )
 
 // column is one column of a data set: numbers, or levels.
@@ -107,11 +108,16 @@ func missing(cell string) bool {
 type encoder struct {
 	c        *Classification
 	x        []float32
+	width    int       // features that the policy sees
 	mean, sd []float64 // beside the columns
 }
 
-func newEncoder(c *Classification) *encoder {
-	return &encoder{c: c, x: make([]float32, len(c.Features)), mean: make([]float64, len(c.columns)), sd: make([]float64, len(c.columns))}
+func newEncoder(c *Classification, spec bandit.Spec) *encoder {
+	width := len(c.Features)
+	if spec.ContextFree() {
+		width = 1
+	}
+	return &encoder{c: c, width: width, x: make([]float32, width), mean: make([]float64, len(c.columns)), sd: make([]float64, len(c.columns))}
 }
 
 // maxDeviation bounds a standardised number, which the moments of few rows may
@@ -122,6 +128,9 @@ const maxDeviation = 10
 func (e *encoder) encode(row int) []float32 {
 	clear(e.x)
 	e.x[0] = 1
+	if e.width == 1 {
+		return e.x
+	}
 	for i := range e.c.columns {
 		col := &e.c.columns[i]
 		switch {
@@ -147,6 +156,9 @@ func (e *encoder) encode(row int) []float32 {
 // moments takes the moments of the given rows; it reports whether any column
 // is encoded by them.
 func (e *encoder) moments(rows []int) bool {
+	if e.width == 1 {
+		return false
+	}
 	any := false
 	for i := range e.c.columns {
 		col := &e.c.columns[i]

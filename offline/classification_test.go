@@ -144,7 +144,7 @@ func TestEncodingUsesPastRows(t *testing.T) {
 	if want := []string{bandit.Bias, "size", "size:missing", "flag", "colour=red", "colour=blue", "colour:missing"}; !slices.Equal(c.Features, want) {
 		t.Fatalf("features %v, want %v", c.Features, want)
 	}
-	e := newEncoder(c)
+	e := newEncoder(c, bandit.Spec{Algorithm: "linucb"})
 	for _, s := range []struct {
 		name string
 		past []int

@@ -101,7 +101,8 @@ func (c *benchDecideCmd) Run(t *terminal) error {
 	if c.Actions < 1 || c.Actions > 5000 || c.Features < 1 || c.Features > 1024 || c.Span <= 0 {
 		return fmt.Errorf("--actions must lie between 1 and 5000, --features between 1 and 1024, and --span above 0")
 	}
-	r, err := bench.Decide(bench.DecideOptions{Actions: c.Actions, Features: c.Features, Span: c.Span}, t.progress)
+	r, err := bench.Decide(bench.DecideOptions{Actions: c.Actions, Features: c.Features, Span: c.Span,
+		ByActions: []int{2, 5, 20, 100, 500}, ByFeatures: []int{8, 32, 128, 512}}, t.progress)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,11 @@ func (d *definitions) model(policy nextbest.Ref, actions []string, n int) {
 				x[j] = float32(nextbest.Uniform(fmt.Sprint(k), fmt.Sprint(i, j))*2 - 1)
 			}
 			x[0] = 1
-			if err := l.Learn(a, x, nextbest.Uniform(a, fmt.Sprint(i))+float64(x[width-1])*float64(k)); err != nil {
+			reward := nextbest.Uniform(a, fmt.Sprint(i))
+			if !spec.ContextFree() && !spec.Ordered() {
+				reward += float64(x[width-1]) * float64(k)
+			}
+			if err := l.Learn(a, x, reward); err != nil {
 				d.t.Fatal(err)
 			}
 		}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -14,6 +15,8 @@ import (
 // DecideOptions size the measurement of distributions in process.
 type DecideOptions struct {
 	Actions, Features int           // of the main table
+	ByActions         []int         // further numbers of actions
+	ByFeatures        []int         // further numbers of features
 	Span              time.Duration // of one measurement
 }
 
@@ -48,10 +51,15 @@ type Decided struct {
 var decided = []struct {
 	algorithm string
 	target    float64
+	widest    int // features up to which its growth is measured
 }{
-	{"linucb", 5000},
-	{"linear_thompson", 25000},
-	{"epsilon_greedy", 0},
+	{"linucb", 5000, 512},
+	{"squarecb", 3000, 512},
+	{"linear_thompson", 25000, 512},
+	{"shared_thompson", 60000, 128},
+	{"softmax", 0, 512},
+	{"epsilon_greedy", 0, 512},
+	{"ucb1", 0, 0},
 }
 
 const updateTarget = 4000
@@ -93,14 +101,17 @@ func Decide(o DecideOptions, progress func(format string, args ...any)) (*Decide
 		r.Decisions = append(r.Decisions, row)
 	}
 	for _, a := range decided {
-		for _, k := range []int{2, 5, 20, 100, 500} {
+		for _, k := range o.ByActions {
 			row, err := measure(a.algorithm, k, o.Features, false)
 			if err != nil {
 				return nil, err
 			}
 			r.ByActions = append(r.ByActions, row)
 		}
-		for _, d := range []int{8, 32, 128, 512} {
+		for _, d := range o.ByFeatures {
+			if d > a.widest {
+				continue
+			}
 			row, err := measure(a.algorithm, o.Actions, d, false)
 			if err != nil {
 				return nil, err
@@ -141,7 +152,7 @@ func learning(o DecideOptions) (Decided, error) {
 
 // decisionSite is a trained policy with a request put before it.
 type decisionSite struct {
-	algorithm string
+	spec      bandit.Spec
 	model     *bandit.Model
 	policy    bandit.Policy
 	request   bandit.Request
@@ -152,18 +163,24 @@ type decisionSite struct {
 // newDecisionSite trains k actions on 2d+20 rows each whose rewards depend on
 // the context.
 func newDecisionSite(algorithm string, k, d int) (*decisionSite, error) {
-	spec, err := bandit.ParseSpec([]byte(`{"algorithm":"` + algorithm + `"}`))
+	ids := make([]string, k)
+	for a := range ids {
+		ids[a] = "action-" + strconv.Itoa(a)
+	}
+	spec, err := specification(algorithm, ids)
 	if err != nil {
 		return nil, err
+	}
+	if spec.ContextFree() {
+		d = 1
 	}
 	l, err := bandit.NewLearner(spec, d)
 	if err != nil {
 		return nil, err
 	}
-	s := &decisionSite{algorithm: algorithm, p: make([]float64, k), scores: make([]float64, k)}
+	s := &decisionSite{spec: spec, ids: ids, p: make([]float64, k), scores: make([]float64, k)}
 	rng := rand.New(rand.NewPCG(1, uint64(k)))
 	for a := range k {
-		s.ids = append(s.ids, "action-"+strconv.Itoa(a))
 		for range 2*d + 20 {
 			x := randomContext(rng, d)
 			reward := 0.0
@@ -184,6 +201,24 @@ func newDecisionSite(algorithm string, k, d int) (*decisionSite, error) {
 		s.request.Arms = append(s.request.Arms, s.policy.Arm(id))
 	}
 	return s, nil
+}
+
+// specification returns an algorithm with its defaults; one that shares weights
+// gets three features for each action.
+func specification(algorithm string, ids []string) (bandit.Spec, error) {
+	document := map[string]any{"algorithm": algorithm}
+	if algorithm == "shared_thompson" {
+		rng, features := rand.New(rand.NewPCG(4, 4)), map[string][]float64{}
+		for _, id := range ids {
+			features[id] = []float64{rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64()}
+		}
+		document["action_features"] = features
+	}
+	b, err := json.Marshal(document)
+	if err != nil {
+		return bandit.Spec{}, err
+	}
+	return bandit.ParseSpec(b)
 }
 
 func (s *decisionSite) decide() error { return s.policy.Distribution(s.p, s.scores, &s.request) }

@@ -3,7 +3,9 @@ package bench
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -12,6 +14,9 @@ import (
 // one matrix and one vector of weights for each action, and the formula.
 func (s *decisionSite) baseline() (func() error, error) {
 	k, d := len(s.ids), len(s.request.X)
+	if s.spec.Algorithm == "shared_thompson" {
+		return s.ensemble()
+	}
 	x := mat.NewVecDense(d, nil)
 	for j, v := range s.request.X {
 		x.SetVec(j, float64(v))
@@ -52,10 +57,50 @@ func (s *decisionSite) baseline() (func() error, error) {
 		}
 		return nil
 	}
-	switch s.algorithm {
+	switch s.spec.Algorithm {
 	case "epsilon_greedy":
 		return func() error {
 			predict()
+			argmax(p, mean)
+			return nil
+		}, nil
+	case "squarecb":
+		gamma := 30 * math.Sqrt(s.model.Rows()/float64(d)) / sigma
+		return func() error {
+			predict()
+			best, rest := floats.MaxIdx(mean), 1.0
+			for a := range p {
+				p[a] = 1 / (float64(k) + gamma*(mean[best]-mean[a]))
+				if a != best {
+					rest -= p[a]
+				}
+			}
+			p[best] = rest
+			return nil
+		}, nil
+	case "softmax":
+		return func() error {
+			predict()
+			for a := range p {
+				p[a] = mean[a] / (0.1 * sigma)
+			}
+			total := floats.LogSumExp(p)
+			for a := range p {
+				p[a] = math.Exp(p[a] - total)
+			}
+			return nil
+		}, nil
+	case "ucb1":
+		n, sums := make([]float64, k), make([]float64, k)
+		for a, id := range s.ids {
+			stats, _ := s.model.Statistics(id) // which the model has, see above
+			n[a], sums[a] = stats.N, stats.B[0]
+		}
+		return func() error {
+			total := floats.Sum(n)
+			for a := range mean {
+				mean[a] = sums[a]/n[a] + math.Sqrt(2*math.Log(total)/n[a])
+			}
 			argmax(p, mean)
 			return nil
 		}, nil
@@ -83,7 +128,44 @@ func (s *decisionSite) baseline() (func() error, error) {
 			return err
 		}, nil
 	}
-	return nil, fmt.Errorf("%s has no baseline", s.algorithm)
+	return nil, fmt.Errorf("%s has no baseline", s.spec.Algorithm)
+}
+
+// ensemble counts winners over 256 draws of the shared weights, one matrix
+// each.
+func (s *decisionSite) ensemble() (func() error, error) {
+	const draws = 256
+	d := len(s.request.X)
+	rng := rand.New(rand.NewPCG(5, 5))
+	x := mat.NewVecDense(d, nil)
+	for j, v := range s.request.X {
+		x.SetVec(j, float64(v))
+	}
+	features := make([]*mat.VecDense, len(s.ids))
+	for a, id := range s.ids {
+		features[a] = mat.NewVecDense(len(s.spec.ActionFeatures[id])+1, append([]float64{1}, s.spec.ActionFeatures[id]...))
+	}
+	shared := make([]*mat.Dense, draws)
+	for j := range shared {
+		values := make([]float64, features[0].Len()*d)
+		for i := range values {
+			values[i] = rng.NormFloat64()
+		}
+		shared[j] = mat.NewDense(features[0].Len(), d, values)
+	}
+	p, score := make([]float64, len(s.ids)), make([]float64, len(s.ids))
+	return func() error {
+		clear(p)
+		var z mat.VecDense
+		for _, b := range shared {
+			z.MulVec(b, x)
+			for a, f := range features {
+				score[a] = mat.Dot(&z, f)
+			}
+			p[floats.MaxIdx(score)] += 1.0 / draws
+		}
+		return nil
+	}, nil
 }
 
 // argmax gives the highest score the probability 1.
