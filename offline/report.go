@@ -31,8 +31,7 @@ type Report struct {
 	Results   []Result      `json:"results"` // candidates in the order asked for, then the baselines
 	Warnings  []string      `json:"warnings"`
 	// Assumption is what every number here takes for granted.
-	Assumption string  `json:"assumption"`
-	Seconds    float64 `json:"seconds"`
+	Assumption string `json:"assumption"`
 }
 
 // QueryRecord is the query as it was run.
@@ -43,6 +42,7 @@ type QueryRecord struct {
 	To           time.Time          `json:"to,omitzero"`
 	MatureAt     time.Time          `json:"mature_at"`
 	Upto         uint64             `json:"upto,omitempty"`
+	Definitions  uint64             `json:"definitions,omitempty"` // revision that the candidates were made from
 	Objective    nextbest.Objective `json:"objective"`
 	Split        *nextbest.Split    `json:"split,omitempty"`
 	Experiment   string             `json:"experiment,omitempty"`
@@ -168,7 +168,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	r := &Report{
 		Version: Version, Seed: req.Seed, Folds: req.Folds, Level: req.Level, Delta: req.Delta,
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
-		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto,
+		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: req.Definitions,
 			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
 			Training: req.Training, TrainedOn: req.TrainedOn, RewardModel: req.RewardModel, Ridge: req.Ridge, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
@@ -216,12 +216,18 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	return r
 }
 
+// The propensities that may weigh a report's rows.
+const (
+	PropensityOwn     = "own"     // of the arm that served
+	PropensityMixture = "mixture" // of all arms
+)
+
 // propensity names the propensity that a query asks for.
 func propensity(q *nextbest.Query) string {
 	if q.Own {
-		return "own"
+		return PropensityOwn
 	}
-	return "mixture"
+	return PropensityMixture
 }
 
 // rangeKind says where the rewards' range comes from. Rewards of 0 and 1 alone

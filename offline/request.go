@@ -64,6 +64,10 @@ type Request struct {
 	Training  []nextbest.Split
 	TrainedOn []Period
 
+	// Definitions is the revision of the definitions that the candidates were
+	// made from; it is kept in the report, so that it can be repeated.
+	Definitions uint64
+
 	// MaxWeight is the largest weight that is possible by design; 0: the inverse
 	// of the log's declared floor. It is never taken from the sample.
 	MaxWeight float64

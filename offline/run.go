@@ -20,8 +20,7 @@ const (
 // were read so far; both passes over the log count. Errors name the request's
 // field or the decision that cannot be used.
 func Run(ctx context.Context, reader Reader, req Request, progress func(done int64)) (*Report, error) {
-	started := time.Now()
-	if err := req.prepare(started); err != nil {
+	if err := req.prepare(time.Now()); err != nil {
 		return nil, err
 	}
 	r := &run{reader: reader, req: &req, progress: progress, actions: newDictionary(),
@@ -43,9 +42,7 @@ func Run(ctx context.Context, reader Reader, req Request, progress func(done int
 		return nil, nextbest.Errorf(nextbest.Conflict,
 			"the log changed while it was read: %d rows, then %d; set the query's position (upto) and run again", s.rows, l.rows+s.missing)
 	}
-	report := newReport(&req, s, l, g, r.actions.names, best)
-	report.Seconds = time.Since(started).Seconds()
-	return report, nil
+	return newReport(&req, s, l, g, r.actions.names, best), nil
 }
 
 type run struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -42,25 +43,18 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	}
 	q := queryOf(ask, objective, last)
 	q.Own = limited(e.p.definitions, ask.Placement)
-	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: e.adaptive(ask.Placement),
-		RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap}
-	for i, name := range ask.Estimators {
-		choice, err := estimators.ParseChoice(name)
-		if err != nil {
-			return nil, nextbest.FieldErrorf(fmt.Sprintf("estimators[%d]", i), "%v", err)
-		}
-		request.Estimators = append(request.Estimators, choice)
+	chosen, err := choicesOf(ask)
+	if err != nil {
+		return nil, err
 	}
+	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax,
+		Adaptive: e.adaptive(ask.Placement), RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap, Estimators: chosen, Definitions: catalogue.Revision}
 	for i, c := range ask.Candidates {
-		ref, err := nextbest.ParseRef(c.Policy)
-		if err != nil {
-			return nil, nextbest.FieldErrorf(fmt.Sprintf("candidates[%d].policy", i), "%v", err)
-		}
-		candidate, err := catalogue.Candidate(ref, c.Model)
+		ref, candidate, err := candidateOf(catalogue, i, c, catalogue.Revision)
 		if err != nil {
 			return nil, err
 		}
-		request.Candidates = append(request.Candidates, shared{candidate})
+		request.Candidates = append(request.Candidates, candidate)
 		ranges, err := learning.Ranges(e.p.definitions, ref, c.Model)
 		if err != nil {
 			return nil, err
@@ -72,6 +66,80 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		}
 	}
 	return offline.Run(ctx, e.p.store, request, progress)
+}
+
+// choicesOf reads the estimators that are asked for.
+func choicesOf(ask api.Evaluation) (out []estimators.Choice, err error) {
+	for i, name := range ask.Estimators {
+		choice, err := estimators.ParseChoice(name)
+		if err != nil {
+			return nil, nextbest.FieldErrorf(fmt.Sprintf("estimators[%d]", i), "%v", err)
+		}
+		out = append(out, choice)
+	}
+	return out, nil
+}
+
+// candidateOf returns the i-th candidate of an evaluation, with actions as they
+// were at a revision.
+func candidateOf(catalogue *decisions.Catalogue, i int, c api.CandidateRef, revision uint64) (nextbest.Ref, offline.Candidate, error) {
+	ref, err := nextbest.ParseRef(c.Policy)
+	if err != nil {
+		return ref, nil, nextbest.FieldErrorf(fmt.Sprintf("candidates[%d].policy", i), "%v", err)
+	}
+	candidate, err := catalogue.CandidateAt(ref, c.Model, revision)
+	if err != nil {
+		return ref, nil, err
+	}
+	return ref, shared{candidate}, nil
+}
+
+// Repeat runs a finished evaluation again, on the log as it was then, with the
+// definitions as they were then, and returns the same report bit for bit; any
+// difference is an error.
+func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.RawMessage, progress func(done int64)) (any, error) {
+	var then offline.Report
+	if err := json.Unmarshal(result, &then); err != nil {
+		return nil, nextbest.Errorf(nextbest.Internal, "its report does not decode: %w", err)
+	}
+	if then.Version != offline.Version {
+		return nil, nextbest.Errorf(nextbest.Conflict, "it was made by %s, and this program has %s: run it anew", then.Version, offline.Version)
+	}
+	q := then.Query
+	if q.Upto == 0 || q.Definitions == 0 {
+		return nil, nextbest.Errorf(nextbest.Conflict, "its report does not say up to where the log and the definitions were read: run it anew")
+	}
+	if _, err := e.p.catchUp(ctx, mostBacklog); err != nil {
+		return nil, err
+	}
+	chosen, err := choicesOf(ask)
+	if err != nil {
+		return nil, err
+	}
+	request := offline.Request{RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap, Estimators: chosen,
+		Query: nextbest.Query{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Objective: q.Objective,
+			Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Own: q.Propensity == offline.PropensityOwn},
+		Seed: then.Seed, Folds: then.Folds, Level: then.Level, Delta: then.Delta, Training: q.Training, TrainedOn: q.TrainedOn, Definitions: q.Definitions,
+		RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: then.Log.Adaptive, MinSupport: q.MinSupport, Ridge: q.Ridge}
+	for i, c := range ask.Candidates {
+		_, candidate, err := candidateOf(e.p.definitions.Catalogue(), i, c, q.Definitions)
+		if err != nil {
+			return nil, err
+		}
+		request.Candidates = append(request.Candidates, candidate)
+	}
+	report, err := offline.Run(ctx, e.p.store, request, progress)
+	if err != nil {
+		return nil, err
+	}
+	now, err := json.Marshal(report)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(now, result) {
+		return nil, nextbest.Errorf(nextbest.Conflict, "the repeat gives another report: the log or the numerics have changed since")
+	}
+	return report, nil
 }
 
 // queryOf selects the rows of an evaluation. Held customers are left out: a

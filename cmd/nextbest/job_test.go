@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -33,6 +36,7 @@ func TestWholeJob(t *testing.T) {
 	t.Run("learn", func(t *testing.T) { model = learn(t, r) })
 	evaluation := ""
 	t.Run("evaluate", func(t *testing.T) { evaluation = evaluate(t, r, model) })
+	t.Run("repeat an evaluation", func(t *testing.T) { repeatEvaluation(t, r, model) })
 	t.Run("experiment", func(t *testing.T) { experiment(t, r, model, evaluation) })
 	t.Run("roll back", func(t *testing.T) { rollBack(t, r) })
 	t.Run("audit", func(t *testing.T) { audit(t, r) })
@@ -224,6 +228,64 @@ func evaluate(t *testing.T, r *rig, model uint64) (id string) {
 		t.Errorf("a log without exploration gave %+v", c)
 	}
 	return id
+}
+
+// repeatEvaluation: after corrections, new decisions and another value of an
+// action, a finished evaluation can still be had again, bit for bit.
+func repeatEvaluation(t *testing.T, r *rig, model uint64) {
+	ask := obj{"placement": "shop", "candidates": []obj{{"policy": "rules@1"}, {"policy": "lints@1", "model": model}}, "seed": 11}
+	run := func(path string, body any) (j struct {
+		ID, State, Repeats string
+		Result, Problem    json.RawMessage
+	}) {
+		t.Helper()
+		must(t, r.analyst, "POST", path, body, &j)
+		eventually(t, "the evaluation is done", func() error {
+			must(t, r.analyst, "GET", "/v1/evaluations/"+j.ID, nil, &j)
+			if j.State == "queued" || j.State == "running" {
+				return errors.New(j.State)
+			}
+			return nil
+		})
+		if j.State != "done" {
+			t.Fatalf("%s: %s", j.State, j.Problem)
+		}
+		return j
+	}
+	first := run("/v1/evaluations", ask)
+	dear := obj{"owner": "crm", "value": 40, "treatments": []obj{{"id": "a", "channel": "email", "content": "cms:mens"}}}
+	must(t, r.owner, "PUT", "/v1/actions/mens", dear, nil, client.IfMatch("*"))
+	defer func() {
+		dear["value"] = 1
+		must(t, r.owner, "PUT", "/v1/actions/mens", dear, nil, client.IfMatch("*"))
+	}()
+	m := decide(t, r.channel, call("shop", "N-1", 3, "men"))
+	now := time.Now().UTC()
+	must(t, r.channel, "POST", "/v1/rewards", obj{"rewards": []obj{
+		{"id": "o-2", "kind": "order", "value": 2, "time": now, "customer": obj{"id": "C-1"}, "withdrawn": true},
+		{"id": "n-1", "kind": "order", "value": 1, "time": now, "decision_id": m.ID},
+	}}, nil)
+	r.settled(t)
+	again := run("/v1/evaluations/"+first.ID+"/repeat", nil)
+	if !bytes.Equal(again.Result, first.Result) || again.Repeats != first.ID {
+		t.Errorf("the repeat of %s (%s) gives\n%s\nthe first run gave\n%s", first.ID, again.Repeats, again.Result, first.Result)
+	}
+	// Run anew, the correction and the action's value show.
+	var then, anew offline.Report
+	for _, x := range []struct {
+		raw    json.RawMessage
+		report *offline.Report
+	}{{first.Result, &then}, {run("/v1/evaluations", ask).Result, &anew}} {
+		if err := json.Unmarshal(x.raw, x.report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lints := func(r *offline.Report) float64 {
+		return r.Overlap[slices.IndexFunc(r.Overlap, func(a offline.ActionShare) bool { return a.Action == "mens" })].Candidates[1]
+	}
+	if then.Log.MeanReward == anew.Log.MeanReward || lints(&then) == lints(&anew) {
+		t.Errorf("mean reward %v, then %v; the candidate's mens %v, then %v", then.Log.MeanReward, anew.Log.MeanReward, lints(&then), lints(&anew))
+	}
 }
 
 func experiment(t *testing.T, r *rig, model uint64, evaluation string) {

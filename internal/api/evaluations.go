@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -89,8 +90,34 @@ func (s *Server) evaluationRoutes() {
 			if err := s.checkEvaluation(&in.Body); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, in.Body, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, in.Body, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
 				return s.o.Evaluator.Evaluate(ctx, in.Body, progress)
+			})
+			return &jobOutput{Location: "/v1/evaluations/" + job.ID, Body: job}, err
+		})
+	route(s, MayAnalyse, huma.Operation{OperationID: "repeat-evaluation", Method: http.MethodPost, Path: "/v1/evaluations/{id}/repeat", Tags: []string{"evaluations"},
+		Summary: "Run a finished evaluation again, exactly as it was", DefaultStatus: http.StatusAccepted, Errors: []int{404, 409},
+		Description: "A new job, on the log, with the definitions and with the seed of then. Its result is the same bit for bit, or it fails with 409."},
+		func(ctx context.Context, in *struct {
+			Precondition
+			ByID
+		}) (*jobOutput, error) {
+			if s.o.Evaluator == nil {
+				return nil, missing("evaluation")
+			}
+			then, err := s.jobs.get(nextbest.KindEvaluation, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			if then.State != Done {
+				return nil, nextbest.Errorf(nextbest.Conflict, "only what is done can be repeated, and this is %s", then.State)
+			}
+			var ask Evaluation
+			if err := json.Unmarshal(then.Request, &ask); err != nil {
+				return nil, err
+			}
+			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, then.Request, then.ID, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+				return s.o.Evaluator.Repeat(ctx, ask, then.Result, progress)
 			})
 			return &jobOutput{Location: "/v1/evaluations/" + job.ID, Body: job}, err
 		})
@@ -111,7 +138,7 @@ func (s *Server) verificationRoutes() {
 			if err := s.checkRange(in.Body.Placement, in.Body.From, in.Body.To, in.Body.Placement == ""); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, KindVerification, in.Body, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, KindVerification, in.Body, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
 				v, err := s.o.Verifier.Verify(ctx, in.Body, progress)
 				if v.Different == nil {
 					v.Different = []Difference{}
@@ -123,7 +150,7 @@ func (s *Server) verificationRoutes() {
 	s.jobRoutes(KindVerification, "verification", MayAnalyse)
 }
 
-// jobRoutes registers what every kind of job has: get, list, cancel.
+// jobRoutes registers what every kind of job has: get, list, cancel, events.
 func (s *Server) jobRoutes(kind nextbest.Kind, singular string, may Permission) {
 	base, tags := "/v1/"+string(kind), []string{string(kind)}
 	route(s, MayRead, huma.Operation{OperationID: "get-" + singular, Method: http.MethodGet, Path: base + "/{id}", Tags: tags, Summary: "Progress, then result", Errors: []int{404}},
@@ -142,6 +169,13 @@ func (s *Server) jobRoutes(kind nextbest.Kind, singular string, may Permission) 
 		func(ctx context.Context, in *ByID) (*jobOutput, error) {
 			job, err := s.jobs.stop(ctx, kind, in.ID)
 			return &jobOutput{Body: job}, err
+		})
+	route(s, MayRead, eventsOperation(s.api, huma.Operation{OperationID: singular + "-events", Method: http.MethodGet, Path: base + "/{id}/events", Tags: tags, Summary: "Progress as it happens", Errors: []int{404}}),
+		func(ctx context.Context, in *ByID) (*huma.StreamResponse, error) {
+			if _, err := s.jobs.get(kind, in.ID); err != nil {
+				return nil, err
+			}
+			return &huma.StreamResponse{Body: func(c huma.Context) { s.jobs.watch(c.Context(), kind, in.ID, startEvents(c)) }}, nil
 		})
 }
 

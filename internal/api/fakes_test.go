@@ -246,6 +246,13 @@ func (d *domain) Evaluate(ctx context.Context, _ Evaluation, progress func(int64
 	return map[string]any{"verdict": "no evidence"}, nil
 }
 
+func (d *domain) Repeat(_ context.Context, e Evaluation, result json.RawMessage, _ func(int64)) (any, error) {
+	if e.Seed != 7 {
+		return nil, nextbest.Errorf(nextbest.Conflict, "seed %d", e.Seed)
+	}
+	return result, nil
+}
+
 func (d *domain) Verify(context.Context, Verification, func(int64)) (Verified, error) {
 	return Verified{Checked: 10, Identical: 10}, nil
 }

@@ -44,6 +44,7 @@ type Job struct {
 	Ended    *time.Time      `json:"ended,omitempty"`
 	By       string          `json:"by" doc:"key that asked"`
 	Request  json.RawMessage `json:"request" doc:"what was asked"`
+	Repeats  string          `json:"repeats,omitempty" doc:"the job that it runs again"`
 	Result   json.RawMessage `json:"result,omitempty" doc:"when done"`
 	Problem  *Problem        `json:"problem,omitempty" doc:"when failed"`
 	Instance string          `json:"instance" doc:"the server process that runs it"`
@@ -122,8 +123,9 @@ func (j *jobs) sweep(ctx context.Context) {
 	}
 }
 
-// start accepts a job: it is in the registry when start returns.
-func (j *jobs) start(ctx context.Context, kind nextbest.Kind, request any, reason string, w work) (Job, error) {
+// start accepts a job: it is in the registry when start returns. repeats names
+// the job that it runs again, if any.
+func (j *jobs) start(ctx context.Context, kind nextbest.Kind, request any, repeats, reason string, w work) (Job, error) {
 	raw, err := json.Marshal(request)
 	if err != nil {
 		return Job{}, err
@@ -132,7 +134,7 @@ func (j *jobs) start(ctx context.Context, kind nextbest.Kind, request any, reaso
 	if err != nil {
 		return Job{}, err
 	}
-	t := &task{kind: kind, work: w, job: Job{ID: id.String(), State: Queued, Created: j.now().UTC(), By: Who(ctx).Key, Request: raw, Instance: j.instance}}
+	t := &task{kind: kind, work: w, job: Job{ID: id.String(), State: Queued, Created: j.now().UTC(), By: Who(ctx).Key, Request: raw, Repeats: repeats, Instance: j.instance}}
 	if len(j.queue) == cap(j.queue) {
 		return Job{}, nextbest.Errorf(nextbest.Unavailable, "%d jobs are waiting already; try again when one is done", cap(j.queue))
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"nextbest"
 )
@@ -108,6 +111,94 @@ func TestEvaluation(t *testing.T) {
 		stop()
 		if job := f.job(cut.ID); job.State != Interrupted {
 			t.Errorf("%+v", job)
+		}
+	})
+}
+
+// A stream tells of progress and of the end, and closes.
+func TestEvaluationEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		release := make(chan struct{})
+		f.dom.evaluate = func(_ context.Context, progress func(int64)) (any, error) {
+			progress(10)
+			<-release
+			progress(20)
+			return map[string]any{"verdict": "no evidence"}, nil
+		}
+		stop := f.running()
+		defer stop()
+		job := f.evaluate()
+		var w *httptest.ResponseRecorder
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w = f.do(Approver, "GET", "/v1/evaluations/"+job.ID+"/events", "")
+		}()
+		time.Sleep(40 * time.Second) // nothing happens: comments keep it open
+		close(release)
+		<-done
+		if w.Code != 200 || w.Header().Get("Content-Type") != "text/event-stream" || !w.Flushed {
+			t.Fatalf("%d %v", w.Code, w.Header())
+		}
+		lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n\n")
+		comments, events := 0, []string{}
+		for _, l := range lines {
+			if l == ":" {
+				comments++
+				continue
+			}
+			events = append(events, l)
+		}
+		running := `event: progress` + "\n" + `data: {"id":"` + job.ID + `","state":"running","progress":10}`
+		end := `event: end` + "\n" + `data: {"id":"` + job.ID + `","state":"done","progress":20}`
+		if comments != 2 || len(events) < 2 || events[len(events)-2] != running || events[len(events)-1] != end {
+			t.Errorf("%d comments, events %q", comments, events)
+		}
+		if w := f.do(Approver, "GET", "/v1/evaluations/"+job.ID+"/events", ""); !strings.HasPrefix(w.Body.String(), "event: end") {
+			t.Errorf("of what is over: %s", w.Body)
+		}
+		if w := f.do(Approver, "GET", "/v1/evaluations/none/events", ""); w.Code != 404 {
+			t.Errorf("of what is not there: %d", w.Code)
+		}
+	})
+}
+
+// Somebody who stops listening ends the stream.
+func TestEventsUnheard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		job := f.evaluate() // nobody works: it waits
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f.srv.jobs.watch(ctx, nextbest.KindEvaluation, job.ID, &eventWriter{w: io.Discard})
+		}()
+		synctest.Wait()
+		cancel()
+		<-done
+	})
+}
+
+// What is done can be run again, and says of what it is the repeat.
+func TestRepeatEvaluation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		first := f.evaluate()
+		if w := f.do(Analyst, "POST", "/v1/evaluations/"+first.ID+"/repeat", ""); w.Code != 409 {
+			t.Errorf("of what waits: %d %s", w.Code, w.Body)
+		}
+		stop := f.running()
+		defer stop()
+		synctest.Wait()
+		var again Job
+		w := f.do(Analyst, "POST", "/v1/evaluations/"+first.ID+"/repeat", "")
+		decode(t, w, &again)
+		synctest.Wait()
+		then, now := f.job(first.ID), f.job(again.ID)
+		if w.Code != 202 || now.State != Done || now.Repeats != first.ID || string(now.Request) != string(then.Request) || string(now.Result) != string(then.Result) {
+			t.Errorf("%d %+v\nof %+v", w.Code, now, then)
 		}
 	})
 }

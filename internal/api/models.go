@@ -140,7 +140,7 @@ func (s *Server) modelRoutes(version string) {
 			if err := s.hasModel(in.policy(), ask.Model); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, KindRebuild, ask, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, KindRebuild, ask, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
 				return s.o.Rebuilder.Rebuild(ctx, in.policy(), ask.Model, progress)
 			})
 			return &jobOutput{Location: "/v1/rebuilds/" + job.ID, Body: job}, err

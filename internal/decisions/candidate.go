@@ -13,17 +13,24 @@ import (
 
 // Candidate is a registered policy version with a model, put before logged
 // rows: what it would have done in their place. Actions are worth what they
-// are worth in the catalogue it was made from. It is safe for concurrent use.
+// were worth at one revision of the definitions. It is safe for concurrent use.
 type Candidate struct {
 	name    string
 	arm     *arm
 	c       *Catalogue
+	at      uint64 // revision of the definitions
 	scratch sync.Pool
 }
 
 // Candidate returns a policy version with a model (0: none, or the untrained
-// prior) for off-policy evaluation.
+// prior) for off-policy evaluation, with actions as they are now.
 func (c *Catalogue) Candidate(policy nextbest.Ref, model uint64) (*Candidate, error) {
+	return c.CandidateAt(policy, model, c.Revision)
+}
+
+// CandidateAt is Candidate with actions as they were at an earlier revision, so
+// that an evaluation can be repeated.
+func (c *Catalogue) CandidateAt(policy nextbest.Ref, model, revision uint64) (*Candidate, error) {
 	if policy.Version == 0 {
 		return nil, nextbest.FieldErrorf("policy", "%q must name a version, such as %s@1", policy, policy.ID)
 	}
@@ -35,7 +42,7 @@ func (c *Catalogue) Candidate(policy nextbest.Ref, model uint64) (*Candidate, er
 			return nil, err
 		}
 	}
-	k := &Candidate{name: policy.String(), arm: a, c: c}
+	k := &Candidate{name: policy.String(), arm: a, c: c, at: revision}
 	if model != 0 {
 		k.name += "/" + strconv.FormatUint(model, 10)
 	}
@@ -71,7 +78,7 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 	defer k.scratch.Put(s)
 	eligible, _ := b.Row(row)
 	s.ask(len(eligible), func(i int) string { return b.Actions[eligible[i]] }, func(name string) *actions.Compiled {
-		return k.c.action(name, k.c.Revision)
+		return k.c.action(name, k.at)
 	})
 	fail := func(format string, args ...any) error {
 		return nextbest.Errorf(nextbest.Invalid, "candidate %s on decision %s: %w", k.name, b.Decision[row], nextbest.Errorf(nextbest.Invalid, format, args...))
