@@ -97,7 +97,12 @@ func (t trainer) Train(ctx context.Context, a api.Training) (nextbest.Record, er
 		return nextbest.Record{}, err
 	}
 	return t.t.Train(ctx, learning.Request{Policy: a.Policy, Placement: a.Placement, Objective: a.Objective, From: a.From, To: a.To,
-		MatureAt: a.MatureAt, Split: a.Split, Actor: a.Actor, Reason: a.Reason})
+		MatureAt: a.MatureAt, Split: a.Split, Source: a.Source, Base: a.Base, Actor: a.Actor, Reason: a.Reason})
+}
+
+// Migrate makes a model out of another policy version's.
+func (t trainer) Migrate(ctx context.Context, m api.Migration) (nextbest.Record, error) {
+	return t.t.Migrate(ctx, learning.Migration{Policy: m.Policy, From: learning.Origin{Policy: m.From, Model: m.Model}, Actor: m.Actor, Reason: m.Reason})
 }
 
 // Moments takes moments from everything that was acknowledged before the call.

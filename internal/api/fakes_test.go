@@ -200,6 +200,11 @@ func (d *domain) Train(_ context.Context, t Training) (nextbest.Record, error) {
 		Document: []byte(`{"policy":"lints@1","hash":"ab","placement":"web","objective":"value@1"}`)}, d.fail
 }
 
+func (d *domain) Migrate(_ context.Context, m Migration) (nextbest.Record, error) {
+	return nextbest.Record{Kind: nextbest.KindModel, ID: "lints.1", Version: 8, Revision: 89, Actor: m.Actor, Time: testNow,
+		Document: []byte(`{"policy":"lints@1","hash":"ab","placement":"web","objective":"value@1","features":"retail@2","migrated_from":{"policy":"` + m.From.String() + `","model":3}}`)}, d.fail
+}
+
 func (d *domain) Moments(_ context.Context, definition []byte, from MomentsFrom) ([]byte, error) {
 	m, err := bandit.NewMoments(definition)
 	if err != nil {

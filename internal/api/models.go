@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,18 +22,29 @@ type Model struct {
 	Objective string          `json:"objective"`
 	Trained   json.RawMessage `json:"trained,omitempty" doc:"on what: from, to, mature_at, upto, split, rows; set_aside: rows of the range that were left out"`
 	Base      uint64          `json:"base,omitempty" doc:"the model this one continues; 0: none"`
+	Features  string          `json:"features,omitempty" doc:"id@version of the schema that its weights belong to"`
+	Migrated  *ModelOrigin    `json:"migrated_from,omitempty" doc:"the model whose sums these are, under another schema"`
 	Current   bool            `json:"current,omitempty" doc:"the one that learning: online serves"`
 	Paused    bool            `json:"paused,omitempty" doc:"current by a rollback: live learning waits until it is resumed"`
 }
 
+// ModelOrigin names a model of another policy version.
+type ModelOrigin struct {
+	Policy string `json:"policy" doc:"id@version"`
+	Model  uint64 `json:"model" minimum:"1"`
+}
+
 // TrainingRequest asks for a model.
 type TrainingRequest struct {
-	Placement string          `json:"placement" doc:"id or id@version whose log is learned from"`
+	Placement string          `json:"placement,omitempty" doc:"id or id@version whose log is learned from, of whatever policy; needed unless migrate is given"`
 	Objective string          `json:"objective,omitempty" doc:"id@version; absent: the placement's"`
 	From      time.Time       `json:"from,omitzero"`
 	To        time.Time       `json:"to,omitzero"`
 	MatureAt  time.Time       `json:"mature_at,omitzero" doc:"only decisions whose window had closed by then; absent: now"`
 	Split     *nextbest.Split `json:"split,omitempty" doc:"only these customers, so that others stay for evaluation"`
+	Source    string          `json:"source,omitempty" doc:"live, or the name of an import: only its rows; absent: all"`
+	Base      uint64          `json:"base,omitempty" doc:"model of this policy version whose rows are learned first; of the same placement, only later rows are added"`
+	Migrate   *ModelOrigin    `json:"migrate,omitempty" doc:"take over this model's sums under this version's schema, instead of learning rows; nothing else may be given then"`
 }
 
 // CurrentModel says which model of a policy version learning: online serves.
@@ -238,6 +250,12 @@ func (s *Server) train(ctx context.Context, policy nextbest.Ref, t TrainingReque
 	if _, err := s.record(nextbest.KindPolicy, policy.ID, policy.Version); err != nil {
 		return nil, err
 	}
+	if t.Migrate != nil {
+		return s.migrate(ctx, policy, t, reason)
+	}
+	if t.Placement == "" {
+		return nil, nextbest.FieldErrorf("placement", "is missing; it says whose log is learned from")
+	}
 	if err := s.checkRange(t.Placement, t.From, t.To, false); err != nil {
 		return nil, err
 	}
@@ -252,7 +270,27 @@ func (s *Server) train(ctx context.Context, policy nextbest.Ref, t TrainingReque
 		return nil, err
 	}
 	rec, err := s.o.Trainer.Train(ctx, Training{Policy: policy, Placement: t.Placement, Objective: t.Objective, From: t.From, To: t.To,
-		MatureAt: t.MatureAt, Split: t.Split, Actor: Who(ctx).Key, Reason: reason})
+		MatureAt: t.MatureAt, Split: t.Split, Source: t.Source, Base: t.Base, Actor: Who(ctx).Key, Reason: reason})
+	if err != nil {
+		return nil, err
+	}
+	return answer[Model](rec, http.StatusCreated, fmt.Sprintf("/v1/policies/%s/versions/%d/models/%d", policy.ID, policy.Version, rec.Version))
+}
+
+// migrate makes a model of a policy version out of another version's.
+func (s *Server) migrate(ctx context.Context, policy nextbest.Ref, t TrainingRequest, reason string) (*storedOutput[Model], error) {
+	var p nextbest.Problems
+	if !reflect.DeepEqual(t, TrainingRequest{Migrate: t.Migrate}) {
+		p.Add("migrate", "takes over what another model has learned; leave everything else out")
+	}
+	from, ok := s.known(&p, "migrate.policy", nextbest.KindPolicy, t.Migrate.Policy)
+	if ok && from.Version == 0 {
+		p.Add("migrate.policy", "must name a version, such as %s@1", from.ID)
+	}
+	if err := p.Err("the migration"); err != nil {
+		return nil, err
+	}
+	rec, err := s.o.Trainer.Migrate(ctx, Migration{Policy: policy, From: from, Model: t.Migrate.Model, Actor: Who(ctx).Key, Reason: reason})
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,8 @@ func TestConformance(t *testing.T) {
 	try("GET", versions, "/v1/policies/lints/versions", "", "200")
 	try("GET", versions+"/{n}", "/v1/policies/lints/versions/1", "", "200")
 	try("POST", versions+"/{n}/models", "/v1/policies/lints/versions/1/models", `{"placement":"web","split":{"salt":"a","from":0,"to":0.5}}`, "201")
+	try("POST", versions+"/{n}/models", "/v1/policies/lints/versions/1/models", `{"migrate":{"policy":"lints@1","model":3}}`, "201")
+	try("POST", versions+"/{n}/models", "/v1/policies/lints/versions/1/models", `{"placement":"web","source":"spring","base":2}`, "201")
 	try("GET", versions+"/{n}/models", "/v1/policies/lints/versions/1/models", "", "200")
 	for verb, body := range map[string]string{"start": `{"reason":"go"}`, "ramp": `{"ramp":0.5}`, "promote": `{"arm":"candidate","model":902,"reason":"won"}`, "stop": `{"reason":"enough"}`} {
 		try("POST", "/v1/experiments/{id}/"+verb, "/v1/experiments/exp-1/"+verb, body, "200")

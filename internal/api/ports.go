@@ -85,6 +85,8 @@ type UnmatchedReward struct {
 type Trainer interface {
 	// Train makes a model; the record is the model's.
 	Train(ctx context.Context, t Training) (nextbest.Record, error)
+	// Migrate makes a model of one policy version out of another version's.
+	Migrate(ctx context.Context, m Migration) (nextbest.Record, error)
 	// Moments fills the means and deviations that a feature schema leaves out.
 	Moments(ctx context.Context, definition []byte, from MomentsFrom) ([]byte, error)
 }
@@ -111,8 +113,20 @@ type Training struct {
 	From, To  time.Time
 	MatureAt  time.Time
 	Split     *nextbest.Split
+	Source    string // live, an import's name, or "" for all
+	Base      uint64 // model to continue; 0: none
 	Actor     string
 	Reason    string
+}
+
+// Migration asks for a model of a policy version with the sums of another
+// version's.
+type Migration struct {
+	Policy nextbest.Ref
+	From   nextbest.Ref
+	Model  uint64
+	Actor  string
+	Reason string
 }
 
 // Weights shows what a model has learned.

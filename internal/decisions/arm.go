@@ -75,7 +75,7 @@ func (c *Catalogue) bind(spec *policySpec, n uint64, m *bandit.Model) (*arm, err
 		a.schema = biasAlone
 	}
 	if m != nil && m.Width() != a.schema.Width() {
-		return nil, nextbest.Errorf(nextbest.Invalid, "model %d of policy %s has %d features, and its schema %s has %d; train a model with this schema", n, spec.name, m.Width(), spec.features, a.schema.Width())
+		return nil, nextbest.Errorf(nextbest.Invalid, "model %d of policy %s has %d features, and its schema %s has %d; train a model with this schema", n, spec.name, m.Width(), orNone(spec.spec.Features), a.schema.Width())
 	}
 	a.policy, err = bandit.New(spec.spec, m)
 	return a, err
@@ -89,6 +89,9 @@ func (c *Catalogue) parameters(spec *policySpec, n uint64) (*bandit.Model, error
 	doc, err := c.Model(spec.ref, n)
 	if err != nil {
 		return nil, err
+	}
+	if doc.Features != "" && doc.Features != spec.spec.Features {
+		return nil, nextbest.Errorf(nextbest.Invalid, "model %d of policy %s was learned with the features %s and the policy has %s; migrate it or train a model with this schema", n, spec.name, doc.Features, orNone(spec.spec.Features))
 	}
 	if c.blobs == nil {
 		return nil, nextbest.Errorf(nextbest.Internal, "model %d of policy %s: the catalogue was made without a blob store", n, spec.name)
@@ -106,6 +109,13 @@ func (c *Catalogue) parameters(spec *policySpec, n uint64) (*bandit.Model, error
 		return nil, nextbest.Errorf(nextbest.Invalid, "parameters of model %d of policy %s: %w", n, spec.name, err)
 	}
 	return m, nil
+}
+
+func orNone(features string) string {
+	if features == "" {
+		return "none"
+	}
+	return features
 }
 
 // question is one eligible set put before arms. Its slices run over the

@@ -45,7 +45,13 @@ type ModelDocument struct {
 	Placement string       `json:"placement,omitempty"`
 	Objective string       `json:"objective,omitempty"`
 	Trained   Training     `json:"trained,omitzero"`
-	Base      uint64       `json:"base,omitempty"` // model that this one continued
+	Base      uint64       `json:"base,omitempty"`     // model that this one continued
+	Features  string       `json:"features,omitempty"` // schema that the parameters belong to
+	// MigratedFrom is the model whose sums these are, under another schema.
+	MigratedFrom *struct {
+		Policy nextbest.Ref `json:"policy"`
+		Model  uint64       `json:"model"`
+	} `json:"migrated_from,omitempty"`
 }
 
 // Training says which rows a model was learned from.
@@ -55,6 +61,7 @@ type Training struct {
 	MatureAt time.Time       `json:"mature_at,omitzero"`
 	Upto     uint64          `json:"upto,omitempty"`
 	Split    *nextbest.Split `json:"split,omitempty"`
+	Source   string          `json:"source,omitempty"`
 	Rows     int64           `json:"rows,omitempty"`
 	SetAside int64           `json:"set_aside,omitempty"` // left out: set aside for evaluation
 }

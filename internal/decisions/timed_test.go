@@ -2,6 +2,7 @@ package decisions
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,5 +44,22 @@ func TestTimedFeaturesReplay(t *testing.T) {
 	moved[3].Time = moved[3].Time.Add(time.Hour)
 	if v := verify(t, d.compile(), moved); v.Identical != 19 || len(v.Differences) == 0 {
 		t.Errorf("another time must give other features: %+v", v)
+	}
+}
+
+// TestModelOfAnotherSchema: a model whose features are not its policy's is
+// refused, in words that name both, even where the widths agree.
+func TestModelOfAnotherSchema(t *testing.T) {
+	d := shop(t, "uniform", 0)
+	document := func(features string) []byte {
+		return []byte(`{"policy":"lints@1","hash":"h1","features":"` + features + `"}`) // h1 is of retail@1
+	}
+	c := d.compile()
+	if err := c.Validate(nextbest.Change{Kind: nextbest.KindModel, ID: "lints.1", Document: document("retail@1")}); err != nil {
+		t.Errorf("its own schema: %v", err)
+	}
+	err := c.Validate(nextbest.Change{Kind: nextbest.KindModel, ID: "lints.1", Document: document("retail@2")})
+	if err == nil || !strings.Contains(err.Error(), "retail@2 and the policy has retail@1") {
+		t.Errorf("another schema: %v", err)
 	}
 }

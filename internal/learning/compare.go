@@ -96,12 +96,7 @@ func (t *Trainer) Rebuild(ctx context.Context, policy nextbest.Ref, number uint6
 	if err != nil {
 		return Rebuilt{}, err
 	}
-	job, err := t.job(m)
-	if err != nil {
-		return Rebuilt{}, err
-	}
-	job.Progress = progress
-	again, err := Train(ctx, t.opts.Log, job)
+	again, err := t.again(ctx, m, progress)
 	if err != nil {
 		return Rebuilt{}, err
 	}

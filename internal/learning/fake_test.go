@@ -71,7 +71,7 @@ func (l *fakeLog) rows(q nextbest.Query) []fakeRow {
 	}
 	var out []fakeRow
 	for _, d := range decisions {
-		if d.Time.Before(q.From) || !q.To.IsZero() && !d.Time.Before(q.To) || d.Time.Add(window).After(q.MatureAt) || !q.Split.Contains(d.Customer) || q.SkipSetAside && d.SetAside {
+		if d.Time.Before(q.From) || !q.To.IsZero() && !d.Time.Before(q.To) || d.Time.Add(window).After(q.MatureAt) || !q.Split.Contains(d.Customer) || q.SkipSetAside && d.SetAside || q.Source != "" && d.Source != q.Source {
 			continue
 		}
 		reward, matched := value(q.Objective, followed[d.ID])

@@ -251,16 +251,12 @@ func (t *Trainer) fromZero(ctx context.Context, g target, p uint64, w time.Time)
 	if err != nil {
 		return err
 	}
-	for _, b := range lineage {
-		if placementID(b.Placement) == g.placement && b.Trained.To.After(m.Trained.From) {
-			m.Trained.From = b.Trained.To // what the base has learned is not learned twice
-		}
-	}
+	m.Trained.From = after(m.Trained, lineage, g.placement)
 	m.Trained.To, m.Trained.MatureAt, m.Trained.Upto = matureBefore(w, objective.Window), w, p
 	if m.Trained.From, err = t.since(m); err != nil {
 		return err
 	}
-	job, err := t.job(m)
+	job, err := t.job(ctx, m)
 	if err != nil {
 		return err
 	}

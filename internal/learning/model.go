@@ -24,6 +24,19 @@ type Model struct {
 	Trained   Trained      `json:"trained"`
 	// Base is the model whose rows were learned before these; 0: none.
 	Base uint64 `json:"base"`
+	// Features is the schema (id@version) that the parameters belong to, "" where
+	// the policy names none.
+	Features string `json:"features,omitempty"`
+	// MigratedFrom is the model whose sums these are, under another schema; nil
+	// where the parameters were learned from rows. Trained is then what that
+	// model was learned from.
+	MigratedFrom *Origin `json:"migrated_from,omitempty"`
+}
+
+// Origin names a model of another policy version.
+type Origin struct {
+	Policy nextbest.Ref `json:"policy"`
+	Model  uint64       `json:"model"`
 }
 
 // Trained says which rows of a placement a model was learned from: decisions
@@ -36,6 +49,7 @@ type Trained struct {
 	MatureAt time.Time       `json:"mature_at"`
 	Upto     uint64          `json:"upto"`
 	Split    *nextbest.Split `json:"split"`
+	Source   string          `json:"source,omitempty"` // live, an import's name, or "" for all
 	Rows     int64           `json:"rows"`
 	// SetAside counts the rows of the range that were left out because they are
 	// set aside for evaluation; live models do not count them.
@@ -77,6 +91,8 @@ func ParseModel(rec nextbest.Record) (Model, error) {
 		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s has no hash, so its parameters cannot be found", rec.Version, rec.ID)
 	case m.Base >= max(1, rec.Version):
 		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s cannot continue model %d", rec.Version, rec.ID, m.Base)
+	case m.MigratedFrom != nil && (m.MigratedFrom.Policy.Version == 0 || m.MigratedFrom.Policy == m.Policy || m.Base != 0):
+		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s: a migrated model comes from another policy version and continues nothing", rec.Version, rec.ID)
 	case m.Trained.Split != nil && !validSplit(m.Trained.Split):
 		return Model{}, nextbest.Errorf(nextbest.Invalid, "model %d of %s: the split must have 0 ≤ from < to ≤ 1", rec.Version, rec.ID)
 	}
@@ -126,18 +142,42 @@ func Lineage(defs Definitions, policy nextbest.Ref, number uint64) ([]Model, err
 	return models, nil
 }
 
-// Ranges returns everything a model was learned from, itself and those it
-// continues, so that an evaluation can tell which rows it may use.
+// maxMigrations bounds how often a model's sums may have moved between
+// versions, so that records that name each other end.
+const maxMigrations = 64
+
+// Ranges returns everything a model was learned from, itself, those it continues
+// and those that it was migrated from, so that an evaluation can tell which rows
+// it may use.
 func Ranges(defs Definitions, policy nextbest.Ref, number uint64) ([]Range, error) {
-	models, err := Lineage(defs, policy, number)
-	if err != nil {
-		return nil, err
+	var ranges []Range
+	for range maxMigrations {
+		models, err := Lineage(defs, policy, number)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range models {
+			ranges = append(ranges, Range{Placement: m.Placement, Model: m.Number, Trained: m.Trained})
+		}
+		if len(models) == 0 || models[0].MigratedFrom == nil {
+			return ranges, nil
+		}
+		policy, number = models[0].MigratedFrom.Policy, models[0].MigratedFrom.Model
 	}
-	ranges := make([]Range, len(models))
-	for i, m := range models {
-		ranges[i] = Range{Placement: m.Placement, Model: m.Number, Trained: m.Trained}
+	return nil, nextbest.Errorf(nextbest.Invalid, "model %d of %s was migrated more than %d times", number, policy, maxMigrations)
+}
+
+// after returns where a model's own rows begin so that none is learned twice:
+// not before those of the models that it continues end, at the same placement.
+func after(own Trained, lineage []Model, placement string) time.Time {
+	from := own.From
+	for _, b := range lineage {
+		apart := own.Source != "" && b.Trained.Source != "" && own.Source != b.Trained.Source
+		if !apart && placementID(b.Placement) == placementID(placement) {
+			from = latest(from, b.Trained.To)
+		}
 	}
-	return ranges, nil
+	return from
 }
 
 // Overlaps reports whether a query may select a row that the range was learned

@@ -20,7 +20,9 @@ type Job struct {
 	// Queries select the rows, one query after the other. Each names its
 	// placement and objective, W (MatureAt) and P (Upto). Rows set aside are left
 	// out whatever they say.
-	Queries  []nextbest.Query
+	Queries []nextbest.Query
+	// Start is a model whose sums are there before the rows; nil: none.
+	Start    *bandit.Model
 	Progress func(rows int64) // nil, or told after each batch how many rows are learned
 }
 
@@ -68,6 +70,12 @@ func newStudent(job Job) (*student, error) {
 		width = job.Schema.Width()
 	}
 	learner, err := bandit.NewLearner(job.Spec, width)
+	if err == nil && job.Start != nil {
+		if job.Start.Width() != width {
+			return nil, nextbest.Errorf(nextbest.Invalid, "policy %s has %d columns and the model that it starts from %d", job.Policy, width, job.Start.Width())
+		}
+		learner, err = bandit.ResumeLearner(job.Spec, job.Start)
+	}
 	if err != nil {
 		return nil, err
 	}

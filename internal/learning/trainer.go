@@ -72,6 +72,7 @@ type Request struct {
 	From, To  time.Time    // of the decision; zero: open
 	MatureAt  time.Time    // W; zero: now
 	Split     *nextbest.Split
+	Source    string // live, an import's name, or "" for all
 	Base      uint64 // model to continue, whose rows are learned first; 0: none
 	Actor     string
 	Reason    string
@@ -103,17 +104,22 @@ func (t *Trainer) Train(ctx context.Context, r Request) (nextbest.Record, error)
 	if err != nil {
 		return nextbest.Record{}, err
 	}
-	m.Trained = Trained{From: r.From.UTC(), To: r.To.UTC(), MatureAt: r.MatureAt.UTC().Truncate(time.Microsecond), Upto: t.opts.Position.Position(), Split: r.Split}
+	m.Trained = Trained{From: r.From.UTC(), To: r.To.UTC(), MatureAt: r.MatureAt.UTC().Truncate(time.Microsecond), Upto: t.opts.Position.Position(), Split: r.Split, Source: r.Source}
 	if m.Trained.Upto == 0 {
 		return nextbest.Record{}, nextbest.Errorf(nextbest.Conflict, "nothing has been logged yet, so there is nothing to learn from")
 	}
 	if closed := matureBefore(m.Trained.MatureAt, objective.Window); m.Trained.To.IsZero() || m.Trained.To.After(closed) {
 		m.Trained.To = closed
 	}
+	lineage, err := Lineage(t.opts.Definitions, m.Policy, m.Base)
+	if err != nil {
+		return nextbest.Record{}, err
+	}
+	m.Trained.From = after(m.Trained, lineage, m.Placement)
 	if m.Trained.From, err = t.since(m); err != nil {
 		return nextbest.Record{}, err
 	}
-	job, err := t.job(m)
+	job, err := t.job(ctx, m)
 	if err != nil {
 		return nextbest.Record{}, err
 	}
@@ -159,6 +165,11 @@ func (t *Trainer) setAside(ctx context.Context, job Job) (rows int64, err error)
 // Publish stores a model's parameters and its record. The record's version is
 // the model's number.
 func (t *Trainer) Publish(ctx context.Context, m Model, parameters *bandit.Model, actor, reason string) (nextbest.Record, error) {
+	spec, _, err := t.policy(m.Policy)
+	if err != nil {
+		return nextbest.Record{}, err
+	}
+	m.Features = spec.Features
 	content, err := parameters.MarshalBinary()
 	if err != nil {
 		return nextbest.Record{}, nextbest.Errorf(nextbest.Internal, "a model of %s: %w", m.Policy, err)
@@ -186,10 +197,28 @@ func (t *Trainer) Reproduce(ctx context.Context, policy nextbest.Ref, number uin
 	if len(models) == 0 {
 		return nil, nextbest.Errorf(nextbest.NotFound, "policy %s has no model 0", policy)
 	}
-	job, err := t.job(models[len(models)-1])
+	return t.again(ctx, models[len(models)-1], nil)
+}
+
+// again learns a model again from its record: from its rows, or from those of the
+// model that it was migrated from.
+func (t *Trainer) again(ctx context.Context, m Model, progress func(rows int64)) (*Outcome, error) {
+	if from := m.MigratedFrom; from != nil {
+		source, _, err := t.parameters(ctx, from.Policy, from.Model)
+		if err != nil {
+			return nil, err
+		}
+		outcome, err := t.again(ctx, source, progress)
+		if err == nil {
+			outcome.Model, err = t.migrated(outcome.Model, from.Policy, m.Policy)
+		}
+		return outcome, err
+	}
+	job, err := t.job(ctx, m)
 	if err != nil {
 		return nil, err
 	}
+	job.Progress = progress
 	return Train(ctx, t.opts.Log, job)
 }
 
@@ -200,10 +229,11 @@ func (t *Trainer) since(m Model) (time.Time, error) {
 	return latest(m.Trained.From, spec.Since(m.Trained.MatureAt)), err
 }
 
-// job returns what a model depends on: its base's rows, then its own. A sliding
+// job returns what a model depends on: its base's rows, or the parameters of one
+// that was migrated, then its own rows. A sliding
 // window ends at the model's W for all of them; a range that it leaves nothing
 // of has no query.
-func (t *Trainer) job(m Model) (Job, error) {
+func (t *Trainer) job(ctx context.Context, m Model) (Job, error) {
 	spec, schema, err := t.policy(m.Policy)
 	if err != nil {
 		return Job{}, err
@@ -215,6 +245,12 @@ func (t *Trainer) job(m Model) (Job, error) {
 	}
 	since := spec.Since(m.Trained.MatureAt)
 	for _, m := range append(models, m) {
+		if m.MigratedFrom != nil {
+			if _, job.Start, err = t.parameters(ctx, m.Policy, m.Number); err != nil {
+				return Job{}, err
+			}
+			continue
+		}
 		objective, err := t.objective(m.Objective)
 		if err != nil {
 			return Job{}, err
@@ -225,7 +261,7 @@ func (t *Trainer) job(m Model) (Job, error) {
 		}
 		job.Queries = append(job.Queries, nextbest.Query{
 			Placement: m.Placement, From: from, To: m.Trained.To,
-			MatureAt: m.Trained.MatureAt, Upto: m.Trained.Upto, Objective: objective, Split: m.Trained.Split,
+			MatureAt: m.Trained.MatureAt, Upto: m.Trained.Upto, Objective: objective, Split: m.Trained.Split, Source: m.Trained.Source,
 		})
 	}
 	return job, nil
