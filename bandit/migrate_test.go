@@ -1,12 +1,15 @@
 package bandit
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"nextbest"
 )
 
 // history learns the same contexts under a schema.
@@ -197,4 +200,72 @@ func TestMigrateWhereNothingWasMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameModel(t, "refuse", got, history(t, to, contexts), 1e-9)
+}
+
+// FuzzMigrate: whatever two schemas, a model is migrated to one that decides by
+// the new width, or refused; to its own schema it comes out as it went in.
+func FuzzMigrate(f *testing.F) {
+	for _, list := range migrations {
+		f.Add(features(bank), features(list))
+	}
+	f.Add(everything, everything)
+	f.Add(retail, everything)
+	f.Fuzz(func(t *testing.T, a, b string) {
+		from, err := NewSchema([]byte(a))
+		if err != nil || from.Width() > 64 {
+			return
+		}
+		to, err := NewSchema([]byte(b))
+		if err != nil || to.Width() > 64 {
+			return
+		}
+		l, err := NewLearner(Spec{Algorithm: "linucb"}, from.Width())
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := make([]float32, from.Width())
+		for i, c := range quarters(20, false) {
+			if from.Encode(x, c, noon) == nil {
+				if err := l.Learn("a", x, float64(i%3)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		m := l.Model()
+		same, err := Migrate(m, from, from)
+		if err != nil && nextbest.CodeOf(err) != nextbest.Invalid { // a product of numbers too large for Σ is Internal
+			return
+		}
+		if err == nil {
+			before, _ := m.MarshalBinary()
+			after, _ := same.MarshalBinary()
+			if !bytes.Equal(before, after) {
+				t.Error("a model changes under its own schema")
+			}
+		}
+		if got, err := Migrate(m, from, to); err == nil && got.Width() != to.Width() {
+			t.Errorf("width %d, want %d", got.Width(), to.Width())
+		}
+	})
+}
+
+// TestWeightsByName: every kind of column has a name that says what it is.
+func TestWeightsByName(t *testing.T) {
+	s := mustSchema(t, features(bank))
+	weights, err := history(t, s, quarters(50, true)).Weights(mustSpec(t, `{"algorithm":"linucb"}`), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, w := range weights[0].Weights {
+		names[w.Feature] = w.StandardError > 0
+	}
+	for _, name := range []string{Bias, "age", "income:missing", "newbie", "channel=Web", "channel:other", "zip#7", "login:hour=13", "login:age_days", "login:weekday=sun", "taste[1]", "channel=Web×newbie", "income:missing×income:missing"} {
+		if !names[name] {
+			t.Errorf("%s has no weight with a standard error", name)
+		}
+	}
+	if len(weights) != 3 || len(weights[0].Weights) != s.Width() {
+		t.Errorf("%d actions, %d weights", len(weights), len(weights[0].Weights))
+	}
 }
