@@ -124,7 +124,7 @@ func everyWay(t *testing.T, log tested, flush func(), aside bool, ways *[]string
 	keep("migrated", m, err)
 
 	// However a job is made: the flag is set where rows are read.
-	job, err := tr.job(trained)
+	job, err := tr.job(t.Context(), trained)
 	if err != nil {
 		t.Fatal(err)
 	}
