@@ -116,7 +116,7 @@ func (a *asking) call() (decisions.Call, error) {
 			}
 		case "customer":
 			bit, field = customer, "customer"
-			err = a.customer(&call.Customer)
+			call.Customer.Type, call.Customer.ID, err = s.person(a.attributes)
 		case "context":
 			bit, field = context, "context"
 			if len(a.context) == 0 {
@@ -145,55 +145,6 @@ func (a *asking) call() (decisions.Call, error) {
 		return call, inField(refuse("is missing").with(`send {"id":…}: whom is the decision about?`), "customer")
 	}
 	return call, s.end()
-}
-
-// customer reads {"id":…,"type":…, …attributes}.
-func (a *asking) customer(c *decisions.Customer) error {
-	s := &a.scan
-	if err := s.open('{'); err != nil {
-		return err
-	}
-	for first := true; ; first = false {
-		b, ok, err := s.name(first)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		switch string(b) {
-		case "id":
-			if c.ID != "" {
-				return inField(refuse("the name appears twice"), "id")
-			}
-			c.ID, err = s.text(512)
-			if err != nil {
-				return inField(err, "id")
-			}
-		case "type":
-			if c.Type != "" {
-				return inField(refuse("the name appears twice"), "type")
-			}
-			c.Type, err = s.text(64)
-			if err != nil {
-				return inField(err, "type")
-			}
-		default:
-			name, before := s.intern(b), len(c.Attributes)
-			v, err := s.value(2)
-			if err != nil {
-				return inField(err, name)
-			}
-			c.Attributes[name] = v
-			if len(c.Attributes) == before {
-				return inField(refuse("the name appears twice"), name)
-			}
-		}
-	}
-	if c.ID == "" {
-		return inField(refuse("is missing"), "id")
-	}
-	return nil
 }
 
 // appendAnswer writes the answer as encoding/json would.

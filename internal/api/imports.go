@@ -22,9 +22,10 @@ type Import struct {
 
 // ImportRow is one decision that somebody else logged.
 type ImportRow struct {
-	Line          int    // in the request, from 1
-	ID            string // the caller's, "" for none; the same id is the same decision
-	Customer      string // pseudonym
+	Line          int            // in the request, from 1
+	ID            string         // the caller's, "" for none; the same id is the same decision
+	Customer      string         // pseudonym
+	Attributes    map[string]any // what else is known of the customer; never nil
 	Time          time.Time
 	Context       map[string]any
 	Action        string
@@ -53,9 +54,9 @@ type Imported struct {
 
 func (s *Server) importRoutes() {
 	route(s, MayAnalyse, huma.Operation{OperationID: "import-log", Method: http.MethodPost, Path: "/v1/imports", Tags: []string{"imports"},
-		Summary: "Import a log of decisions with their propensities", DefaultStatus: http.StatusCreated, Errors: []int{404, 413, 415},
-		Description: "NDJSON, one decision a line: {customer:{id}, time, context, action, propensity, eligible, probabilities?, rewards:[{kind, value, time?}]}. " +
-			"All rows are taken or none: a refusal names the lines. A propensity outside (0, 1] is refused unless randomisation says how the rows were randomised.",
+		Summary: "Import a log of decisions with their propensities", DefaultStatus: http.StatusCreated, Errors: []int{404, 409, 413, 415},
+		Description: "NDJSON, one decision a line: {id?, customer:{id, …attributes}, time, context, action, propensity, eligible, probabilities?, rewards:[{kind, value, time?}]}. " +
+			"All rows are taken or none: a refusal names the lines. The same row again changes nothing; a row whose id was imported with another content is refused with 409. A propensity outside (0, 1] is refused unless randomisation says how the rows were randomised.",
 		MaxBodyBytes: s.o.Limits.ImportBody,
 		RequestBody:  &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{ndjsonType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}},
 		func(ctx context.Context, in *struct {

@@ -168,7 +168,8 @@ func (p *importParser) member(row *ImportRow, name string) (err error) {
 	case "id":
 		row.ID, err = s.text(maxRewardID)
 	case "customer":
-		row.Customer, err = s.customer(p.pseudonyms)
+		row.Attributes = map[string]any{}
+		row.Customer, err = s.described(p.pseudonyms, row.Attributes)
 	case "time":
 		row.Time, err = s.time(p.now)
 	case "context":

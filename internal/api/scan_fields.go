@@ -87,42 +87,67 @@ func (s *scanner) slot() (uint8, error) {
 
 // customer reads {"id":…,"type":…} and returns the pseudonym.
 func (s *scanner) customer(p Pseudonyms) (string, error) {
-	if err := s.open('{'); err != nil {
+	return s.described(p, nil)
+}
+
+// described reads {"id":…,"type":…, …attributes} and returns the pseudonym; the
+// attributes go into the map. A nil map refuses them.
+func (s *scanner) described(p Pseudonyms, attributes map[string]any) (string, error) {
+	kind, id, err := s.person(attributes)
+	if err != nil {
 		return "", err
 	}
-	var id, kind string
+	pseudonym, err := p.Pseudonym(kind, id)
+	return pseudonym, within(err, "customer.")
+}
+
+// person reads {"id":…,"type":…, …attributes}; a nil map refuses attributes.
+func (s *scanner) person(attributes map[string]any) (kind, id string, err error) {
+	if err := s.open('{'); err != nil {
+		return "", "", err
+	}
 	for first := true; ; first = false {
-		name, ok, err := s.name(first)
+		b, ok, err := s.name(first)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		if !ok {
 			break
 		}
-		switch string(name) {
+		switch string(b) {
 		case "id":
 			if id != "" {
-				return "", inField(refuse("the name appears twice"), "id")
+				return "", "", inField(refuse("the name appears twice"), "id")
 			}
 			if id, err = s.text(512); err != nil {
-				return "", inField(err, "id")
+				return "", "", inField(err, "id")
 			}
 		case "type":
 			if kind != "" {
-				return "", inField(refuse("the name appears twice"), "type")
+				return "", "", inField(refuse("the name appears twice"), "type")
 			}
 			if kind, err = s.text(64); err != nil {
-				return "", inField(err, "type")
+				return "", "", inField(err, "type")
 			}
 		default:
-			return "", inField(unknownField(), string(name))
+			if attributes == nil {
+				return "", "", inField(unknownField(), string(b))
+			}
+			name, before := s.intern(b), len(attributes)
+			v, err := s.value(2)
+			if err != nil {
+				return "", "", inField(err, name)
+			}
+			attributes[name] = v
+			if len(attributes) == before {
+				return "", "", inField(refuse("the name appears twice"), name)
+			}
 		}
 	}
 	if id == "" {
-		return "", inField(refuse("is missing"), "id")
+		return "", "", inField(refuse("is missing"), "id")
 	}
-	pseudonym, err := p.Pseudonym(kind, id)
-	return pseudonym, within(err, "customer.")
+	return kind, id, nil
 }
 
 // within turns a domain's error about one field of ours into one that can say

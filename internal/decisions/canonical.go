@@ -70,6 +70,16 @@ func (c *canonical) context(m map[string]any) {
 	slices.Sort(c.known)
 }
 
+// LogContext returns context and customer as the log of decisions holds them.
+// The error is nextbest.Invalid and names the field.
+func LogContext(context, customer map[string]any) ([]byte, error) {
+	b, fault := new(canonical).write(context, customer)
+	if fault != nil {
+		return nil, fault
+	}
+	return b, nil
+}
+
 func (c *canonical) object(m map[string]any, path string, depth int, identifiers bool) {
 	if depth > maxNesting {
 		c.fail(path, "is nested more than %d deep", maxNesting)
