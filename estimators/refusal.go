@@ -23,6 +23,7 @@ const (
 	RefusedImmature      = "not_mature"
 	RefusedTraining      = "trained_on_these_rows"
 	RefusedFloor         = "floor_broken"
+	RefusedUnanswered    = "rows_unanswered"
 )
 
 // Limits are the thresholds of Judge.

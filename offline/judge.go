@@ -127,6 +127,7 @@ func (j *judge) result(name string, t *tally) Result {
 	}
 	r.Refusals = append(r.Refusals, j.general...)
 	certain, deterministic := j.exploration(&d)
+	blank := 0.0 // share of rows that the candidate could not be asked about
 	if t.isLogged {
 		// What ran needs no propensities: only too few or unfinished rewards spoil it.
 		r.Refusals = keep(append(r.Refusals, estimators.Judge(d, j.req.Limits)...), estimators.RefusedImmature, estimators.RefusedESS, estimators.RefusedConversions, estimators.RefusedShare)
@@ -139,8 +140,12 @@ func (j *judge) result(name string, t *tally) Result {
 				Message: fmt.Sprintf("%d of %d rows were used to train or tune the candidates", j.s.trained, j.s.rows),
 				Cure:    "evaluate on other customers (a split) or later decisions than those trained on"})
 		}
+		blank = j.unanswered(&r, t)
 		for _, x := range estimators.Judge(d, j.req.Limits) {
-			if x.Code != estimators.RefusedWeights || !deterministic { // the same finding
+			switch {
+			case x.Code == estimators.RefusedWeights && deterministic: // the same finding
+			case x.Code == estimators.RefusedOffSupport && d.OffSupport-blank <= j.req.Limits.OffSupport: // likewise
+			default:
 				r.Refusals = append(r.Refusals, x)
 			}
 		}
@@ -157,6 +162,7 @@ func (j *judge) result(name string, t *tally) Result {
 		r.Warnings = append(r.Warnings, t.drift.warnings()...)
 	}
 	j.figures(&r, t, d.OffSupport > j.req.Limits.OffSupport || deterministic)
+	j.widen(&r, blank)
 	for _, f := range []*Figure{r.SNIPS, r.IPS, r.DR} {
 		if f == nil {
 			continue

@@ -119,11 +119,26 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		best = nothing
 	}
 
+	logged := q[chosen] // what ran, by the model
+	if known {
+		logged = 0
+		for k, μ := range probabilities {
+			logged += μ * q[k]
+		}
+	}
 	l.overlap.rows++
 	l.overlap.taken[local[eligible[chosen]]]++
 	row := estimators.Row{Reward: b.Reward[i], Q: q[chosen], Matched: b.Matched[i], Propensity: propensity}
 	for c, candidate := range l.candidates {
 		if err := candidate.Distribution(p, b, i); err != nil {
+			t := l.tallies[c]
+			if t.unanswered.take(err) {
+				// What the candidate would do is not known: no mass is supported, and
+				// the model takes it for what ran. The report bounds what that hides.
+				row.Weight, row.Support, row.QPolicy = 0, 0, logged
+				t.add(&row, b, i)
+				continue
+			}
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
 		}
 		would := l.overlap.mass[c]
@@ -150,27 +165,13 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 			row.Weight = p[chosen] / propensity
 		}
 		row.Support, row.QPolicy = mass, value
-		t := l.tallies[c]
-		t.customer.Add(&row)
-		t.sensitivity.Add(row.Weight, row.Reward)
-		if t.extras != nil {
-			t.extras.add(&row)
-		}
-		t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
-		t.weights.add(row.Weight)
-		t.days.add(b.Time[i], &row)
+		l.tallies[c].add(&row, b, i)
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
 	l.single(l.idle, &row, nothing, chosen, propensity, q, supported)
 
-	row.Weight, row.Support, row.QPolicy = 1, 1, q[chosen]
-	if known {
-		row.QPolicy = 0
-		for k, μ := range probabilities {
-			row.QPolicy += μ * q[k]
-		}
-	}
+	row.Weight, row.Support, row.QPolicy = 1, 1, logged
 	c := &l.logged.customer
 	c.Add(&row)
 	// What ran earned its rewards: its DR is their mean, without a model.

@@ -142,9 +142,13 @@ type Result struct {
 	// Absent without such a verdict, or where no Γ turns it.
 	FlipsAt     *float64               `json:"flips_at,omitempty"`
 	Diagnostics estimators.Diagnostics `json:"diagnostics"`
-	Refusals    []estimators.Refusal   `json:"refusals"`
-	Warnings    []string               `json:"warnings"`
-	Verdict     string                 `json:"verdict"`
+	// Unanswered counts the rows that lack what the candidate decides by. Up to
+	// the limit for mass off support they widen every interval by what they might
+	// have earned; beyond it there are bounds only.
+	Unanswered int64                `json:"unanswered_rows,omitempty"`
+	Refusals   []estimators.Refusal `json:"refusals"`
+	Warnings   []string             `json:"warnings"`
+	Verdict    string               `json:"verdict"`
 	// Of candidates: how the weights lie, and the value as the log grew.
 	Weights []WeightBin `json:"weights,omitempty"`
 	Days    []Day       `json:"days,omitempty"`

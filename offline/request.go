@@ -22,6 +22,14 @@ type Candidate interface {
 	Distribution(p []float64, b *nextbest.Batch, row int) error
 }
 
+// Unanswered is an error of Candidate.Distribution that says that the row lacks
+// what the candidate decides by, such as a feature that its schema requires.
+// Such rows are counted and bounded; any other error ends the evaluation.
+type Unanswered interface {
+	error
+	Unanswered()
+}
+
 // Forker is a candidate of which copies may run at the same time: with it,
 // rows are evaluated on two cores.
 type Forker interface {

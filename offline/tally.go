@@ -3,6 +3,7 @@ package offline
 import (
 	"math"
 
+	"nextbest"
 	"nextbest/estimators"
 )
 
@@ -28,6 +29,7 @@ type tally struct {
 	drift                   *drift                 // candidates only
 	weights                 weightHistogram
 	days                    days
+	unanswered              unanswered
 	boundsToo, compareFixed bool
 	isLogged                bool
 	extras                  *extras // candidates only; nil where nothing more is asked for
@@ -51,6 +53,18 @@ func newTally(g ranges) *tally {
 		valueHigh: estimators.Betting{Scale: g.scale},
 		boundsToo: g.bounds, compareFixed: true,
 	}
+}
+
+// add takes one row of a candidate.
+func (t *tally) add(row *estimators.Row, b *nextbest.Batch, i int) {
+	t.customer.Add(row)
+	t.sensitivity.Add(row.Weight, row.Reward)
+	if t.extras != nil {
+		t.extras.add(row)
+	}
+	t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
+	t.weights.add(row.Weight)
+	t.days.add(b.Time[i], row)
 }
 
 // close ends the current customer; fixed is the best fixed action's sum of it,
@@ -117,6 +131,7 @@ func (t *tally) merge(o *tally) {
 	if t.extras != nil {
 		t.extras.merge(o.extras)
 	}
+	t.unanswered.merge(&o.unanswered)
 }
 
 // span is a closed range of numbers, empty until something is seen.

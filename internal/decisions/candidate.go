@@ -69,10 +69,21 @@ func (k *Candidate) ContextFree(features []string) bool {
 	return k.arm.features.ID == "" || len(features) == 1 && features[0] == k.arm.spec.Features
 }
 
+// lacking is an error about a row that lacks what a candidate decides by; the
+// candidate can be asked about others.
+type lacking struct{ error }
+
+// Unwrap returns the error.
+func (l lacking) Unwrap() error { return l.error }
+
+// Unanswered marks the error for offline, which counts such rows.
+func (lacking) Unanswered() {}
+
 // Distribution writes into p the candidate's probability of each action that
 // row had eligible, in the row's order. Where the row's X is not in the
 // candidate's own schema, it is encoded from the row's context. The error is
-// nextbest.Invalid and names the row's decision.
+// nextbest.Invalid and names the row's decision; where the context cannot be
+// encoded, it is one that offline counts.
 func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error {
 	s := k.scratch.Get().(*candidateScratch)
 	defer k.scratch.Put(s)
@@ -107,7 +118,7 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 	default:
 		var err error
 		if x, err = s.encode(k.arm, s.context, time.UnixMicro(b.Time[row])); err != nil {
-			return fail("%w", err)
+			return lacking{fail("%w", err)}
 		}
 	}
 	if err := s.answer(k.arm, x); err != nil {

@@ -1,6 +1,7 @@
 package decisions
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -232,6 +233,16 @@ func TestCandidate(t *testing.T) {
 				if !slices.Equal(got, logged) {
 					t.Fatalf("%s, contexts %v, row %d: %v, logged %v", policy, contexts, i, got, logged)
 				}
+			}
+		}
+		// A row without a feature that the schema requires is one that offline counts.
+		if k.arm.features.ID != "" {
+			lacking := batch(w.rows[:1])
+			lacking.Width, lacking.X, lacking.Features = 0, nil, nil
+			lacking.Contexts[0] = []byte(`{"context":{},"customer":{}}`)
+			err := k.Distribution(make([]float64, 5), lacking, 0)
+			if u := (interface{ Unanswered() })(nil); !errors.As(err, &u) || nextbest.CodeOf(err) != nextbest.Invalid {
+				t.Errorf("%s without a required feature: %v", policy, err)
 			}
 		}
 		b.Width, b.X = 2, make([]float32, 2*b.N())

@@ -1,0 +1,75 @@
+package offline
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"nextbest/estimators"
+)
+
+// unanswered counts the rows of one candidate that it could not be asked about.
+type unanswered struct {
+	rows  int64
+	first string // the first row's error
+}
+
+// take reports whether an error is one of these, and counts it.
+func (u *unanswered) take(err error) bool {
+	var lacks Unanswered
+	if !errors.As(err, &lacks) {
+		return false
+	}
+	if u.rows++; u.rows == 1 {
+		u.first = lacks.Error()
+	}
+	return true
+}
+
+func (u *unanswered) merge(o *unanswered) {
+	if u.rows == 0 {
+		u.first = o.first
+	}
+	u.rows += o.rows
+}
+
+// unanswered refuses a candidate that could not be asked about too many rows,
+// and says how many there were in any case. It returns their share.
+func (j *judge) unanswered(r *Result, t *tally) (share float64) {
+	u := &t.unanswered
+	if u.rows == 0 {
+		return 0
+	}
+	r.Unanswered = u.rows
+	share = float64(u.rows) / float64(r.Diagnostics.Rows)
+	what := fmt.Sprintf("the candidate cannot be asked about %d of %d rows (the first: %s)", u.rows, int64(r.Diagnostics.Rows), u.first)
+	if limit := j.req.Limits.OffSupport; share > limit {
+		r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedUnanswered,
+			Message: fmt.Sprintf("%s: %.1f%%, more than %.0f%%", what, 100*share, 100*limit),
+			Cure:    "let the candidate's feature schema say what stands in for a missing value (missing: mean, zero or indicator), or evaluate on decisions logged since the feature is sent"})
+	} else {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: their rewards may have been anything in the range of rewards, and every interval is wider by that", what))
+	}
+	return share
+}
+
+// widen makes room in the intervals for a share of rows of which nothing is
+// known but that a decision's reward lies in the range of rewards (Manski 1990):
+// by the whole range where the figure has them as what ran or as the mean of the
+// others, by Manski's bounds where it has them as nothing.
+func (j *judge) widen(r *Result, share float64) {
+	if share == 0 {
+		return
+	}
+	g := &j.g
+	if f := r.IPS; f != nil {
+		iv := estimators.Manski(estimators.Interval{Low: f.Low, High: f.High}, share, g.rewardMin, g.rewardMax)
+		f.Low, f.High = math.Min(iv.Low, f.Value), math.Max(iv.High, f.Value)
+	}
+	room := share * (g.rewardMax - g.rewardMin)
+	for _, f := range []*Figure{r.SNIPS, r.DM, r.DR, r.Value, r.VsLogged, r.VsBestFixed} {
+		if f != nil {
+			f.Low, f.High = f.Low-room, f.High+room
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package offline
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"nextbest"
+	"nextbest/estimators"
+)
+
+// forgetful is a candidate that lacks something on a share of the rows, chosen
+// by their ids.
+type forgetful struct {
+	Candidate
+	share float64
+	err   error
+}
+
+type lacks struct{ error }
+
+func (lacks) Unanswered() {}
+
+func (f forgetful) Distribution(p []float64, b *nextbest.Batch, row int) error {
+	if nextbest.Uniform("forgetful", b.Decision[row].String()) < f.share {
+		return f.err
+	}
+	return f.Candidate.Distribution(p, b, row)
+}
+
+func TestRunCountsUnansweredRows(t *testing.T) {
+	s := conversions()
+	full := get(t, evaluated(t, s, request(s, s.Best())), "best")
+	for _, share := range []float64{0.005, 0.05} {
+		x := get(t, evaluated(t, s, request(s, forgetful{s.Best(), share, lacks{errors.New("context.recency is missing")}})), "best")
+		rows := float64(s.Customers * s.Each)
+		if got, se := float64(x.Unanswered), math.Sqrt(rows*share*(1-share)); math.Abs(got-rows*share) > 4*se {
+			t.Errorf("%g: %g rows are said to lack something, want about %g", share, got, rows*share)
+		}
+		u := float64(x.Unanswered) / rows
+		if share > 0.01 {
+			refused := slices.ContainsFunc(x.Refusals, func(r estimators.Refusal) bool {
+				return r.Code == estimators.RefusedUnanswered && strings.Contains(r.Message, "context.recency is missing") && r.Cure != ""
+			})
+			if !refused || len(x.Refusals) != 1 || x.DR != nil || x.Bounds == nil || x.Gate != nil && x.Gate.Passed {
+				t.Errorf("%g: refusals %+v, DR %v, bounds %v", share, x.Refusals, x.DR, x.Bounds)
+				continue
+			}
+			if v := s.Best().Value(); !(x.Bounds.Low <= v && v <= x.Bounds.High) || x.Bounds.High-x.Bounds.Low < u {
+				t.Errorf("%g: bounds %+v, truth %g", share, *x.Bounds, v)
+			}
+			continue
+		}
+		if x.Refused() || !strings.Contains(strings.Join(x.Warnings, "\n"), "cannot be asked about") {
+			t.Errorf("%g: refusals %+v, warnings %q", share, x.Refusals, x.Warnings)
+		}
+		// Whatever the lacking rows earn, from nothing to 1 each, is inside.
+		known := full.DR.Value
+		if !(x.DR.Low <= known-u && known+u <= x.DR.High) || !(x.VsLogged.High-x.VsLogged.Low >= full.VsLogged.High-full.VsLogged.Low+u) {
+			t.Errorf("%g: DR %+v against %+v with all rows, %g unanswered", share, *x.DR, *full.DR, u)
+		}
+		// The gate takes the least possible reward for them.
+		if drop := full.Gate.Lower - x.Gate.Lower; drop < 0 {
+			t.Errorf("%g: the gate rose from %g to %g", share, full.Gate.Lower, x.Gate.Lower)
+		}
+	}
+	req := request(s, forgetful{s.Best(), 0.005, errors.New("broken")})
+	if _, err := Run(t.Context(), s, req, nil); err == nil || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("any other error must end the evaluation: %v", err)
+	}
+}
