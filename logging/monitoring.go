@@ -3,6 +3,7 @@ package logging
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,6 +69,22 @@ ORDER BY start, action`, bucket.Microseconds(), all(conditions)))
 		mix = append(mix, c)
 	}
 	return mix, storeError("count actions", rows.Err())
+}
+
+// AttributedRewards counts the rewards that belong to a span's decisions at one
+// placement, by kind: those within the window (see the view
+// attributed_rewards).
+func (s *Store) AttributedRewards(ctx context.Context, p Span, window time.Duration) (map[string]int64, error) {
+	if p.Placement == "" || window <= 0 {
+		return nil, nextbest.FieldErrorf("placement", "attributed rewards are those of one placement within a window; got %q and %s", p.Placement, window)
+	}
+	conditions, err := p.conditions()
+	if err != nil {
+		return nil, err
+	}
+	counts := make(map[string]int64)
+	return counts, s.counts(ctx, counts, `SELECT toString(kind), toInt64(uniqExact(reward_id)) FROM attributed_rewards(window = `+strconv.Itoa(int(window.Seconds()))+`)
+WHERE (decision_id, slot) IN (SELECT decision_id, slot FROM decisions WHERE `+all(conditions)+") GROUP BY kind")
 }
 
 // ExclusionCount counts how often an action was left out for a reason.

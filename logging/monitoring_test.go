@@ -3,6 +3,7 @@ package logging
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -115,6 +116,16 @@ func TestCounts(t *testing.T) {
 	}
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w || want.Unmatched == 0 {
 		t.Errorf("%s\nwant (with some unmatched)\n%s", g, w)
+	}
+
+	attributed := make(map[string]int64)
+	for _, r := range log.rewarded(0) {
+		if k, ok := owner(decided, r, "web", time.Hour); ok && in(decided[k].Time) {
+			attributed[r.Kind]++
+		}
+	}
+	if mine, err := store.AttributedRewards(t.Context(), span, time.Hour); err != nil || !maps.Equal(mine, attributed) || len(mine) == 0 || mine["visit"] >= got.Rewards["visit"] {
+		t.Errorf("rewards of the placement's decisions %v, want %v, %v", mine, attributed, err)
 	}
 
 	list, err := store.Unmatched(t.Context(), UnmatchedQuery{From: span.From, To: span.To})

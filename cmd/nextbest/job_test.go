@@ -438,6 +438,9 @@ func openConsole(t *testing.T, r *rig) {
 	if status, body := fetch(t, browser, link); status != http.StatusOK || !strings.Contains(body, "Signed in") {
 		t.Errorf("the link answers %d: %s", status, body)
 	}
+	if status, body := fetch(t, browser, r.Address()+"/console"); status != http.StatusOK || !strings.Contains(body, "<title>") {
+		t.Errorf("the console without a slash answers %d: %.200s", status, body)
+	}
 	if status, body := fetch(t, browser, r.Address()+"/console/"); status != http.StatusOK || !strings.Contains(body, "<title>") {
 		t.Errorf("the console answers %d: %.200s", status, body)
 	}
@@ -452,6 +455,11 @@ func openConsole(t *testing.T, r *rig) {
 	must(t, r.owner, "GET", "/v1/overview", nil, &v)
 	if len(v.Placements) != 3 || v.Placements[0].ID != "shop" || v.Placements[0].Decisions < 1200 || v.Placements[0].Rewards == 0 || len(v.Placements[0].Mix) == 0 {
 		t.Errorf("placements %+v", v.Placements)
+	}
+	for _, p := range v.Placements[1:] {
+		if p.Rewards != 0 {
+			t.Errorf("%d rewards of another placement's decisions are shown at %s", p.Rewards, p.ID)
+		}
 	}
 	if len(v.Experiments) != 1 || v.Experiments[0].State != experiments.Stopped || len(v.Experiments[0].Gates["candidate"]) == 0 {
 		t.Errorf("experiments %+v", v.Experiments)

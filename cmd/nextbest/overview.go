@@ -102,7 +102,11 @@ func (o overview) placement(ctx context.Context, rec nextbest.Record) (*console.
 			p.Impressions += n
 		}
 	}
-	for _, n := range counts.Rewards {
+	rewards, err := store.AttributedRewards(ctx, span, objective.Window.Std())
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range rewards {
 		p.Rewards += n
 	}
 	if err := o.mix(ctx, p, span, bucket); err != nil {

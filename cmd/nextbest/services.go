@@ -183,31 +183,34 @@ func (l lifecycle) Apply(ctx context.Context, c api.Command) (nextbest.Record, e
 	case "stop":
 		return l.s.Stop(ctx, c.ID, c.Actor, c.Reason)
 	case "promote":
-		if _, err := l.s.Promote(ctx, experiments.PromoteRequest{Experiment: c.ID, Arm: c.Arm, Model: c.Model, Actor: c.Actor, Reason: c.Reason}); err != nil {
+		if _, err := l.s.Promote(ctx, experiments.PromoteRequest{Experiment: c.ID, Arm: c.Arm, Model: c.Model, Evaluation: c.Evaluation, Actor: c.Actor, Reason: c.Reason}); err != nil {
 			return nextbest.Record{}, err
 		}
 		_, rec, err := l.s.Get(c.ID)
 		return rec, err
-	case "rollback":
-		done, err := l.s.Rollback(ctx, c.ID, c.Actor, c.Reason)
-		if err != nil {
-			return nextbest.Record{}, err
-		}
-		rec, ok := l.s.Definitions.Version(nextbest.KindPlacement, c.ID, done.Version)
-		if !ok {
-			return nextbest.Record{}, nextbest.Errorf(nextbest.Internal, "placement %s@%d is not there after the rollback", c.ID, done.Version)
-		}
-		return rec, nil
 	}
 	return nextbest.Record{}, nextbest.Errorf(nextbest.Internal, "unknown command %q", c.Verb)
+}
+
+// Undo takes back the last step at a placement.
+func (l lifecycle) Undo(ctx context.Context, c api.Command) (placement nextbest.Record, ended string, err error) {
+	done, err := l.s.Rollback(ctx, c.ID, c.Actor, c.Reason)
+	if err != nil {
+		return placement, "", err
+	}
+	placement, ok := l.s.Definitions.Version(nextbest.KindPlacement, c.ID, done.Version)
+	if !ok {
+		return placement, "", nextbest.Errorf(nextbest.Internal, "placement %s@%d is not there after the rollback", c.ID, done.Version)
+	}
+	return placement, done.Experiment, nil
 }
 
 // experimentEvidence answers how an experiment is doing.
 type experimentEvidence struct{ s *experiments.Service }
 
 // Gates judges a promotion without carrying it out.
-func (e experimentEvidence) Gates(ctx context.Context, id, arm string, model uint64) (any, error) {
-	gates, err := e.s.Gates(ctx, experiments.PromoteRequest{Experiment: id, Arm: arm, Model: model, Actor: api.Who(ctx).Key})
+func (e experimentEvidence) Gates(ctx context.Context, id, arm string, model uint64, evaluation string) (any, error) {
+	gates, err := e.s.Gates(ctx, experiments.PromoteRequest{Experiment: id, Arm: arm, Model: model, Evaluation: evaluation, Actor: api.Who(ctx).Key})
 	if err != nil {
 		return nil, err
 	}

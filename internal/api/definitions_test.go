@@ -150,9 +150,9 @@ func TestExperiments(t *testing.T) {
 		{Owner, "/v1/experiments/exp-1/start", ``, Command{Verb: "start", ID: "exp-1", Actor: f.ids[Owner], Reason: "go"}},
 		{Owner, "/v1/experiments/exp-1/start", `{"reason":"body"}`, Command{Verb: "start", ID: "exp-1", Actor: f.ids[Owner], Reason: "body"}},
 		{Owner, "/v1/experiments/exp-1/ramp", `{"ramp":0.5}`, Command{Verb: "ramp", ID: "exp-1", Ramp: .5, Actor: f.ids[Owner], Reason: "go"}},
-		{Approver, "/v1/experiments/exp-1/promote", `{"arm":"candidate","model":902,"reason":"it won"}`, Command{Verb: "promote", ID: "exp-1", Arm: "candidate", Model: 902, Actor: f.ids[Approver], Reason: "it won"}},
+		{Approver, "/v1/experiments/exp-1/promote", `{"arm":"candidate","model":902,"evaluation":"ev-2","reason":"it won"}`, Command{Verb: "promote", ID: "exp-1", Arm: "candidate", Model: 902, Evaluation: "ev-2", Actor: f.ids[Approver], Reason: "it won"}},
 		{Approver, "/v1/experiments/exp-1/stop", `{"reason":"enough"}`, Command{Verb: "stop", ID: "exp-1", Actor: f.ids[Approver], Reason: "enough"}},
-		{Owner, "/v1/placements/web/rollback", `{"reason":"complaints"}`, Command{Verb: "rollback", ID: "web", Actor: f.ids[Owner], Reason: "complaints"}},
+		{Owner, "/v1/placements/web/rollback", `{"reason":"complaints"}`, Command{ID: "web", Actor: f.ids[Owner], Reason: "complaints"}},
 	} {
 		w := f.do(c.role, "POST", c.path, c.body, "X-Reason", "go")
 		if w.Code != 200 || w.Header().Get("ETag") != `"99"` {

@@ -114,9 +114,10 @@ type promoteInput struct {
 	ByID
 	Precondition
 	Body struct {
-		Arm    string `json:"arm" minLength:"1"`
-		Model  uint64 `json:"model,omitempty" doc:"number of the model that is promoted; absent: the arm's"`
-		Reason string `json:"reason" minLength:"1" maxLength:"500"`
+		Arm        string `json:"arm" minLength:"1"`
+		Model      uint64 `json:"model,omitempty" doc:"number of the model that is promoted; absent: the arm's"`
+		Evaluation string `json:"evaluation,omitempty" doc:"id of the evaluation that is the offline evidence; absent: the one that the experiment names"`
+		Reason     string `json:"reason" minLength:"1" maxLength:"500"`
 	}
 }
 
@@ -145,22 +146,22 @@ func (s *Server) experimentRoutes() {
 	route(s, MayPromote, huma.Operation{OperationID: "promote-experiment", Method: http.MethodPost, Path: base + "/promote", Tags: tags, Summary: "Make an arm the placement's policy", Errors: []int{404, 409},
 		Description: "409 lists every gate with its number, what it needs and what would cure it. Whoever promotes must not be the author."},
 		func(ctx context.Context, in *promoteInput) (*storedOutput[Experiment], error) {
-			return apply[Experiment](ctx, s, nextbest.KindExperiment, Command{Verb: "promote", ID: in.ID, Arm: in.Body.Arm, Model: in.Body.Model, Reason: in.Body.Reason})
+			return apply[Experiment](ctx, s, nextbest.KindExperiment, Command{Verb: "promote", ID: in.ID, Arm: in.Body.Arm, Model: in.Body.Model, Evaluation: in.Body.Evaluation, Reason: in.Body.Reason})
 		})
 	route(s, MayStop, huma.Operation{OperationID: "stop-experiment", Method: http.MethodPost, Path: base + "/stop", Tags: tags, Summary: "Stop: everybody gets the placement's policy", Errors: []int{404, 409}},
 		func(ctx context.Context, in *reasonInput) (*storedOutput[Experiment], error) {
 			return apply[Experiment](ctx, s, nextbest.KindExperiment, Command{Verb: "stop", ID: in.ID, Reason: in.Body.Reason})
 		})
 	route(s, MayStop, huma.Operation{OperationID: "rollback-placement", Method: http.MethodPost, Path: "/v1/placements/{id}/rollback", Tags: []string{"placements"},
-		Summary: "Serve again what was served before the last promotion", Errors: []int{404, 409}},
-		func(ctx context.Context, in *reasonInput) (*storedOutput[Placement], error) {
-			return apply[Placement](ctx, s, nextbest.KindPlacement, Command{Verb: "rollback", ID: in.ID, Reason: in.Body.Reason})
-		})
+		Summary: "Undo the last step at a placement", Errors: []int{404, 409},
+		Description: "While an experiment runs there, that is its start: it ends as rolled back, ended_experiment names it, and the placement's own policy, which the answer shows, serves everybody. Otherwise the placement goes back to the policy and model before the present ones."},
+		func(ctx context.Context, in *reasonInput) (*rollbackOutput, error) { return s.rollBack(ctx, in) })
 	route(s, MayRead, huma.Operation{OperationID: "get-experiment-gates", Method: http.MethodGet, Path: base + "/gates", Tags: tags, Summary: "Would a promotion pass now, and what is missing", Errors: []int{404}},
 		func(ctx context.Context, in *struct {
 			ByID
-			Arm   string `query:"arm" doc:"absent: the only candidate"`
-			Model uint64 `query:"model"`
+			Arm        string `query:"arm" doc:"absent: the only candidate"`
+			Model      uint64 `query:"model"`
+			Evaluation string `query:"evaluation" doc:"id of the evaluation that is the offline evidence; absent: the one that the experiment names"`
 		}) (*struct{ Body any }, error) {
 			if s.o.Evidence == nil {
 				return nil, missing("the experiments' evidence")
@@ -168,7 +169,7 @@ func (s *Server) experimentRoutes() {
 			if _, err := s.record(nextbest.KindExperiment, in.ID, 0); err != nil {
 				return nil, err
 			}
-			v, err := s.o.Evidence.Gates(ctx, in.ID, in.Arm, in.Model)
+			v, err := s.o.Evidence.Gates(ctx, in.ID, in.Arm, in.Model, in.Evaluation)
 			return &struct{ Body any }{v}, err
 		})
 	route(s, MayRead, huma.Operation{OperationID: "get-experiment-status", Method: http.MethodGet, Path: base + "/status", Tags: tags, Summary: "How the arms are doing", Errors: []int{404}},
@@ -182,6 +183,34 @@ func (s *Server) experimentRoutes() {
 			v, err := s.o.Evidence.Status(ctx, in.ID)
 			return &struct{ Body any }{v}, err
 		})
+}
+
+type rollbackOutput struct {
+	ETag string `header:"ETag"`
+	Body struct {
+		Stored[Placement]
+		Ended string `json:"ended_experiment,omitempty" doc:"the running experiment that this ended; the placement itself is as it was"`
+	}
+}
+
+func (s *Server) rollBack(ctx context.Context, in *reasonInput) (*rollbackOutput, error) {
+	if s.o.Lifecycle == nil {
+		return nil, missing("changing placements")
+	}
+	if _, err := s.record(nextbest.KindPlacement, in.ID, 0); err != nil {
+		return nil, err
+	}
+	rec, ended, err := s.o.Lifecycle.Undo(ctx, Command{ID: in.ID, Actor: Who(ctx).Key, Reason: in.Body.Reason})
+	if err != nil {
+		return nil, err
+	}
+	a, err := answer[Placement](rec, http.StatusOK, "")
+	if err != nil {
+		return nil, err
+	}
+	out := &rollbackOutput{ETag: a.ETag}
+	out.Body.Stored, out.Body.Ended = a.Body, ended
+	return out, nil
 }
 
 // apply asks the domain for one change of state.

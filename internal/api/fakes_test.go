@@ -179,10 +179,14 @@ func (d *domain) Apply(_ context.Context, c Command) (nextbest.Record, error) {
 	}
 	d.commands = append(d.commands, c)
 	doc := strings.Replace(experimentBody, "{", `{"state":"running",`, 1)
-	if c.Verb == "rollback" {
-		doc = placementBody
-	}
 	return nextbest.Record{ID: c.ID, Version: 2, Revision: 99, Document: []byte(doc), Actor: c.Actor, Reason: c.Reason, Time: testNow}, nil
+}
+
+func (d *domain) Undo(_ context.Context, c Command) (nextbest.Record, string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.commands = append(d.commands, c)
+	return nextbest.Record{ID: c.ID, Version: 2, Revision: 99, Document: []byte(placementBody), Actor: c.Actor, Reason: c.Reason, Time: testNow}, "exp-1", d.fail
 }
 
 func (d *domain) Import(_ context.Context, m Import) (Imported, error) {
@@ -270,7 +274,7 @@ func (d *domain) Unmatched(context.Context, UnmatchedQuery) ([]UnmatchedReward, 
 	return []UnmatchedReward{{ID: "o-1", Kind: "purchase", Time: testNow, Why: "no decision"}}, nil
 }
 
-func (d *domain) Gates(context.Context, string, string, uint64) (any, error) {
+func (d *domain) Gates(context.Context, string, string, uint64, string) (any, error) {
 	return map[string]any{"gates": []any{}}, nil
 }
 

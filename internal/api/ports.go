@@ -155,23 +155,31 @@ type Importer interface {
 // Lifecycle changes the state of experiments and placements.
 type Lifecycle interface {
 	Apply(ctx context.Context, command Command) (nextbest.Record, error)
+	// Undo takes back the last step at a placement: it ends the experiment that
+	// is running there, "" where none was, or takes the placement to what it
+	// served before.
+	Undo(ctx context.Context, command Command) (placement nextbest.Record, ended string, err error)
 }
 
 // Evidence answers how an experiment is doing.
 type Evidence interface {
-	Gates(ctx context.Context, experiment, arm string, model uint64) (any, error)
+	// Gates judges a promotion; evaluation "" is the one that the experiment names.
+	Gates(ctx context.Context, experiment, arm string, model uint64, evaluation string) (any, error)
 	Status(ctx context.Context, experiment string) (any, error)
 }
 
 // Command asks for one change of state.
 type Command struct {
-	Verb   string // start, ramp, promote, stop or rollback
-	ID     string // of the experiment, or of the placement for rollback
-	Arm    string
-	Model  uint64
-	Ramp   float64
-	Actor  string // key's id: whoever promotes must not be the author
-	Reason string
+	Verb  string // start, ramp, promote or stop
+	ID    string // of the experiment, or of the placement for a rollback
+	Arm   string
+	Model uint64
+	Ramp  float64
+	// Evaluation is the offline evidence of a promotion; "": the one that the
+	// experiment names.
+	Evaluation string
+	Actor      string // key's id: whoever promotes must not be the author
+	Reason     string
 }
 
 // Console answers what the console shows.

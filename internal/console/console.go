@@ -49,7 +49,9 @@ func (c *Console) Mount(r gin.IRouter) {
 		panic(err) // the folder is compiled in
 	}
 	server := http.StripPrefix("/console/", http.FileServerFS(files))
-	r.GET("/", func(g *gin.Context) { g.Redirect(http.StatusSeeOther, "/console/") })
+	for _, path := range []string{"/", "/console"} {
+		r.GET(path, func(g *gin.Context) { g.Redirect(http.StatusSeeOther, "/console/") })
+	}
 	r.GET("/console/", c.page(server))
 	for _, name := range []string{"console.js", "charts.js", "console.css", "icon.svg"} {
 		r.GET("/console/"+name, c.page(server))
