@@ -28,6 +28,7 @@ type cli struct {
 	Evaluate evaluateCmd `cmd:"" help:"Ask what policies would have earned, from the log."`
 	Verify   verifyCmd   `cmd:"" help:"Replay logged decisions; fail if any distribution, draw or propensity differs."`
 	Policy   policyCmd   `cmd:"" help:"Models of a policy: list, compare, learn again, roll back."`
+	SQL      sqlCmd      `cmd:"" name:"sql" help:"Ask the log in SQL: one SELECT on its documented views, read-only."`
 	Import   importCmd   `cmd:"" help:"Import decisions and rewards that were logged elsewhere."`
 	Simulate simulateCmd `cmd:"" help:"Play a data set as a bandit, without a platform."`
 	Bench    benchCmd    `cmd:"" help:"Measure the platform beside a baseline in the same run."`

@@ -81,6 +81,19 @@ func (l rowLog) Unmatched(ctx context.Context, q api.UnmatchedQuery) ([]api.Unma
 	return out, err
 }
 
+// SQL runs one SELECT on the documented views.
+func (l rowLog) SQL(ctx context.Context, query string) (api.SQLResult, error) {
+	found, err := l.store.SQL(ctx, query, logging.SQLLimits{})
+	if err != nil {
+		return api.SQLResult{}, err
+	}
+	out := api.SQLResult{Columns: make([]api.SQLColumn, len(found.Columns)), Rows: found.Rows}
+	for i, c := range found.Columns {
+		out.Columns[i] = api.SQLColumn(c)
+	}
+	return out, nil
+}
+
 // The live trainer asks the log what changed instead of learning all of it
 // again.
 var _ learning.Touched = (*logging.Store)(nil)

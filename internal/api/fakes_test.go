@@ -274,6 +274,10 @@ func (d *domain) Unmatched(context.Context, UnmatchedQuery) ([]UnmatchedReward, 
 	return []UnmatchedReward{{ID: "o-1", Kind: "purchase", Time: testNow, Why: "no decision"}}, nil
 }
 
+func (d *domain) SQL(context.Context, string) (SQLResult, error) {
+	return SQLResult{Columns: []SQLColumn{{"n", "UInt64"}}, Rows: [][]any{{1}}}, nil
+}
+
 func (d *domain) Gates(context.Context, string, string, uint64, string) (any, error) {
 	return map[string]any{"gates": []any{}}, nil
 }

@@ -153,6 +153,20 @@ func (s *Server) logRoutes() {
 			out.Body.Items = append([]UnmatchedReward{}, items...)
 			return out, err
 		})
+	route(s, MayReadLog, huma.Operation{OperationID: "post-sql", Method: http.MethodPost, Path: "/v1/sql", Tags: []string{"log"},
+		Summary:     "One SELECT on the log's documented views",
+		Description: "Read-only: 30 seconds, 512 MiB of memory and 10,000 rows at most. docs/schema.md describes the views; DESCRIBE of one is taken too."},
+		func(ctx context.Context, in *struct {
+			Body struct {
+				Query string `json:"query" minLength:"1" maxLength:"65536"`
+			}
+		}) (*struct{ Body SQLResult }, error) {
+			if s.o.Log == nil {
+				return nil, missing("the log")
+			}
+			out, err := s.o.Log.SQL(ctx, in.Body.Query)
+			return &struct{ Body SQLResult }{out}, err
+		})
 	route(s, MayRead, huma.Operation{OperationID: "get-overview", Method: http.MethodGet, Path: "/v1/overview", Tags: []string{"console"}, Summary: "What the console shows"},
 		func(ctx context.Context, _ *struct{}) (*struct{ Body any }, error) {
 			if s.o.Console == nil {

@@ -95,6 +95,7 @@ func TestConformance(t *testing.T) {
 	try("POST", "/v1/rewards", "/v1/rewards", `{"rewards":[{"id":"o-1"}]}`, "422")
 	f.dom.rows = []nextbest.Decision{{Slot: 1, Time: testNow, Action: "mens", Eligible: []string{"mens"}, Probabilities: []float64{1}, Scores: []float64{.3}, Context: []byte(`{}`)}}
 	try("GET", dec+"/{id}", dec+"/"+someDecision, "", "200")
+	try("POST", "/v1/sql", "/v1/sql", `{"query":"SELECT 1"}`, "200")
 	try("GET", "/v1/rewards/unmatched", "/v1/rewards/unmatched", "", "200")
 	for _, r := range []struct{ kind, id, body string }{
 		{"actions", "mens", `{"goal":"cross_sell","group":"mail","treatments":[{"id":"a","channel":"email","content":"cms:mens-a"}],"value":2,"cost":{"per_contact":0.02},"eligibility":"customer.consent.email","consent":["email"],"caps":[{"scope":"group","max":2,"per":"7d"}],"cool_down":"36h","valid_from":"2026-01-01T00:00:00Z","owner":"crm"}`},

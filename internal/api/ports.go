@@ -61,6 +61,20 @@ type Log interface {
 	// Decision returns the slots of one decision, none when it is not there.
 	Decision(ctx context.Context, id uuid.UUID) ([]nextbest.Decision, error)
 	Unmatched(ctx context.Context, q UnmatchedQuery) ([]UnmatchedReward, error)
+	// SQL runs one SELECT on the documented views, read-only and within limits.
+	SQL(ctx context.Context, query string) (SQLResult, error)
+}
+
+// SQLResult is what a statement gave.
+type SQLResult struct {
+	Columns []SQLColumn `json:"columns"`
+	Rows    [][]any     `json:"rows" doc:"a value for each column; null where it is NULL or not finite"`
+}
+
+// SQLColumn is a column of a result.
+type SQLColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type" doc:"as ClickHouse writes it"`
 }
 
 // UnmatchedQuery selects rewards that belong to no decision.

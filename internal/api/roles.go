@@ -27,7 +27,7 @@ const (
 	MayDecide  Permission = "decide"         // POST decisions
 	MayReport  Permission = "report"         // impressions and rewards
 	MayRead    Permission = "read"           // definitions, results, audit trail, console
-	MayReadLog Permission = "read log"       // single decisions and unmatched rewards
+	MayReadLog Permission = "read log"       // single decisions, unmatched rewards, SQL
 	MayModel   Permission = "model"          // features, policies, models
 	MayAnalyse Permission = "analyse"        // evaluations, verifications, imports
 	MayDefine  Permission = "define"         // actions, objectives, placements, experiments, holdouts

@@ -21,6 +21,7 @@ func TestRoleMatrix(t *testing.T) {
 		{"POST", "/v1/rewards", `{"rewards":[]}`, MayReport},
 		{"GET", "/v1/decisions/" + someDecision, "", MayReadLog},
 		{"GET", "/v1/rewards/unmatched", "", MayReadLog},
+		{"POST", "/v1/sql", `{"query":"SELECT 1"}`, MayReadLog},
 		{"GET", "/v1/actions", "", MayRead},
 		{"GET", "/v1/actions/mens", "", MayRead},
 		{"GET", "/v1/actions/mens/history", "", MayRead},
