@@ -174,7 +174,7 @@ func newPlatform(t testing.TB) *platform {
 	p.evaluations = &evaluations{OfflineEvidence{
 		Evaluation: "e1", Placement: "email", Policy: nextbest.Ref{ID: "lints", Version: 1}, Model: 2, Value: 1, Low: .8, High: 1.2,
 		Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "purchase", Weight: 1}}, Window: nextbest.Duration(14 * day)},
-		GainLow:   .1, Level: .95, Calibration: &Calibration{Worst: 1.2, Limit: 3.5, Cell: "mail"},
+		GainLow:   .1, Level: .95, Ran: []string{"rules@1"}, First: start, Calibration: &Calibration{Worst: 1.2, Limit: 3.5, Cell: "mail"},
 	}}
 	service, err := NewService(Options{
 		Definitions: p.registry, Changes: p.registry, Log: p.journal, Evaluations: p.evaluations,

@@ -49,6 +49,11 @@ type OfflineEvidence struct {
 	// confidence.
 	GainLow float64
 	Level   float64
+	Look    int // which evaluation of the candidate at the placement this was; 0: not counted
+	// Ran are the policies (id@version) that wrote the rows, "" for an import's;
+	// First is the time of the oldest row. The gain is over these.
+	Ran   []string
+	First time.Time
 	// Refusals are the evaluation's reasons to give no verdict.
 	Refusals []string
 	// Calibration of the log's propensities, nil when it was not checked.
@@ -71,6 +76,8 @@ type Case struct {
 	Missing    string              // why there is none
 	Objective  *nextbest.Objective // the placement's
 	Replaced   string              // what the placement serves now, where that is not the control any more
+	Serving    string              // policy that the placement serves now, id@version
+	Since      time.Time           // since when, with its present model; zero: the policy has no models
 	Arm        string
 	Model      uint64
 	Now        time.Time
@@ -109,7 +116,7 @@ func (c *Case) name() string {
 }
 
 func (c *Case) offline() Gate {
-	g := Gate{Name: GateOffline, Needs: "a lower bound of the gain over the logging policy above 0"}
+	g := Gate{Name: GateOffline, Needs: "a lower bound of the gain over what the placement serves above 0"}
 	o := c.Offline
 	if o == nil {
 		g.Detail = c.Missing
@@ -130,17 +137,50 @@ func (c *Case) offline() Gate {
 		g.Number = nil
 		g.Detail = fmt.Sprintf("evaluation %s is neither of the placement's objective nor of %s alone, within %v", o.Evaluation, c.Definition.Primary.Reward, c.Definition.Window)
 		g.Cure = "evaluate by what the experiment is for: leave objective and reward out, or name the primary metric's reward"
+	case len(o.Ran) != 1 || o.Ran[0] != c.Serving || o.First.Before(c.Since):
+		g.Number = nil
+		g.Detail = fmt.Sprintf("evaluation %s compares with %s, and placement %s serves %s%s: a gain over the one says nothing of the other", o.Evaluation, ran(o), o.Placement, c.Serving, since(c.Since))
+		g.Cure = fmt.Sprintf("evaluate again on rows that %s alone decided: from when it began to serve, and to before the experiment", c.Serving)
 	case len(o.Refusals) > 0:
 		g.Detail = fmt.Sprintf("evaluation %s refuses a verdict: %s", o.Evaluation, strings.Join(o.Refusals, "; "))
 		g.Cure = "do what the evaluation's report says, and evaluate again"
 	case !(o.GainLow > 0):
-		g.Detail = fmt.Sprintf("at %.3g confidence the gain is only known to be at least %.4g", o.Level, o.GainLow)
+		g.Detail = fmt.Sprintf("at %.4g confidence the gain is only known to be at least %.4g%s", o.Level, o.GainLow, look(o))
 		g.Cure = "evaluate on more rows, or a better candidate"
 	default:
 		g.Passed = true
-		g.Detail = fmt.Sprintf("evaluation %s: at %.3g confidence the gain is at least %.4g per decision", o.Evaluation, o.Level, o.GainLow)
+		g.Detail = fmt.Sprintf("evaluation %s: at %.4g confidence the gain is at least %.4g per decision%s", o.Evaluation, o.Level, o.GainLow, look(o))
 	}
 	return g
+}
+
+// ran names the policies that an evaluation compares with.
+func ran(o *OfflineEvidence) string {
+	names := make([]string, len(o.Ran))
+	for i, n := range o.Ran {
+		if names[i] = n; n == "" {
+			names[i] = "whatever made an imported log"
+		}
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ") + " from " + o.First.UTC().Format(time.RFC3339)
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " with its present model since " + t.UTC().Format(time.RFC3339)
+}
+
+// look says that the level was shared among several evaluations.
+func look(o *OfflineEvidence) string {
+	if o.Look < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (evaluation number %d of this candidate here: each further one has a smaller share of the error)", o.Look)
 }
 
 // measures reports whether an evaluation by an objective is about what the
@@ -170,7 +210,7 @@ func (c *Case) live() Gate {
 	sofar := fmt.Sprintf("%d of %d mature customers of %s converted, %s against %s", arm.Converted, arm.Customers, c.Arm, percent(arm.Rate), percent(c.control().Rate))
 	if l.Superior == nil {
 		g.Number, g.Needs = l.Lower, "a lower bound of the difference in value per customer above 0"
-		g.Detail = fmt.Sprintf("value per customer %.4g against %.4g, %s", arm.Mean, c.control().Mean, sofar)
+		g.Detail = fmt.Sprintf("value per customer %.4g against %.4g (each counts for 0 to %.4g, a net loss for 0), %s", arm.Mean, c.control().Mean, c.Definition.Primary.Cap, sofar)
 		if l.Lower == nil {
 			g.Cure = fmt.Sprintf("wait: both arms need %d mature customers with a value, more where a few of them carry most of it", estimators.BurnIn)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"nextbest"
 )
@@ -51,13 +52,16 @@ func (s *Service) gates(ctx context.Context, d *Definition, r nextbest.Record, q
 	if err != nil {
 		return nil, err
 	}
-	_, serving, objective, err := s.placement(d.Placement)
+	now, serving, objective, err := s.placement(d.Placement)
 	if err != nil {
 		return nil, err
 	}
-	c := Case{Definition: d, Evidence: evidence, Objective: objective, Arm: q.Arm, Model: q.Model, Now: s.Clock(), Authors: s.authors(d, r), Approver: q.Actor}
+	c := Case{Serving: serving.Policy.String(), Definition: d, Evidence: evidence, Objective: objective, Arm: q.Arm, Model: q.Model, Now: s.Clock(), Authors: s.authors(d, r), Approver: q.Actor}
 	if control := d.Arms[d.Control()]; d.State == Running && !serving.same(pointer{control.Policy, control.Model, control.Learning}) {
 		c.Replaced = fmt.Sprintf("%s model %d", serving.Policy, serving.Model)
+	}
+	if serving.Model != 0 {
+		c.Since = s.since(now, serving)
 	}
 	if q.Evaluation == "" {
 		q.Evaluation = d.Evaluation
@@ -71,6 +75,22 @@ func (s *Service) gates(ctx context.Context, d *Definition, r nextbest.Record, q
 		c.Missing, err = err.Error(), nil
 	}
 	return Gates(c), err
+}
+
+// since returns when a placement began to serve what it serves now.
+func (s *Service) since(now nextbest.Record, serving pointer) time.Time {
+	at := now.Time
+	for n := now.Version; n > 1; n-- {
+		v, ok := s.Definitions.Version(nextbest.KindPlacement, now.ID, n-1)
+		if !ok || v.Deleted {
+			break
+		}
+		if p, err := pointerOf(v); err != nil || !p.same(serving) {
+			break
+		}
+		at = v.Time
+	}
+	return at
 }
 
 // Promote makes a candidate the placement's policy if every gate is passed; a
@@ -108,7 +128,7 @@ func (s *Service) Promote(ctx context.Context, q PromoteRequest) (placement next
 	next, err := d.Intend(Promotion{
 		Arm: q.Arm, Policy: d.Arms[d.Arm(q.Arm)].Policy, Model: q.Model, Learning: "frozen",
 		PlacementVersion: before.Version, PlacementRevision: before.Revision,
-		Actor: q.Actor, Reason: q.Reason, Time: s.Clock().UTC(),
+		Evaluation: q.Evaluation, Actor: q.Actor, Reason: q.Reason, Time: s.Clock().UTC(),
 	})
 	if err != nil {
 		return placement, err

@@ -38,6 +38,9 @@ func TestPromote(t *testing.T) {
 	if r.Actor != "bob" || !strings.Contains(r.Reason, "exp-1") || !strings.Contains(r.Reason, "it is better") {
 		t.Errorf("audit: %s, %s", r.Actor, r.Reason)
 	}
+	if d := p.state(t, "exp-1"); d.Promotion.Evaluation != "e1" {
+		t.Errorf("the promotion names evaluation %q", d.Promotion.Evaluation)
+	}
 	if d := p.state(t, "exp-1"); d.State != Promoted || d.Winner != "candidate" || d.Ended.IsZero() || d.Author != "ann" {
 		t.Errorf("experiment %+v", d)
 	}
@@ -67,7 +70,11 @@ func TestGatesRefuse(t *testing.T) {
 		GateOffline + " of the opposite": {func(p *platform, q *PromoteRequest) {
 			p.evaluations.Objective.Terms = []nextbest.Term{{Reward: "purchase", Weight: -1}}
 		}, "purchase alone"},
-		GateOffline + " of another window": {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Window = nextbest.Duration(day) }, "within 14d"},
+		GateOffline + " of another window":     {func(p *platform, q *PromoteRequest) { p.evaluations.Objective.Window = nextbest.Duration(day) }, "within 14d"},
+		GateOffline + " over another policy":   {func(p *platform, q *PromoteRequest) { p.evaluations.Ran = []string{"old@1"} }, "compares with old@1"},
+		GateOffline + " over several policies": {func(p *platform, q *PromoteRequest) { p.evaluations.Ran = []string{"lints@1", "rules@1"} }, "evaluate again on rows that rules@1 alone decided"},
+		GateOffline + " over an import":        {func(p *platform, q *PromoteRequest) { p.evaluations.Ran = []string{""} }, "an imported log"},
+		GateOffline + " after many":            {func(p *platform, q *PromoteRequest) { p.evaluations.GainLow, p.evaluations.Look = -.01, 3 }, "number 3"},
 		GateLive: {func(p *platform, q *PromoteRequest) {
 			p.journal.fill(8000, map[string]int{"control": 10, "candidate": 10}, map[string]int{"control": 5, "candidate": 5})
 		}, "e-value"},
@@ -273,5 +280,32 @@ func TestPromotionNeedsTheControlToBeServed(t *testing.T) {
 	serving("rules@1")
 	if _, err := p.Promote(t.Context(), byBob); err != nil {
 		t.Errorf("with the control back in place: %v", err)
+	}
+}
+
+// With a model, rows of the same policy version count only from when that model
+// began to serve.
+func TestOfflineGateKnowsTheServingModel(t *testing.T) {
+	p := newPlatform(t)
+	for _, model := range []string{"1", "2"} {
+		p.clock = p.clock.Add(time.Minute)
+		p.put(t, nextbest.KindPlacement, "email", `{"channels":["email"],"objective":"value@1","actions":["mail","do-nothing"],"policy":"lints@1","model":`+model+`}`)
+	}
+	began := p.clock
+	p.clock = p.clock.Add(time.Minute)
+	p.put(t, nextbest.KindPlacement, "email", `{"channels":["email"],"objective":"value@1","actions":["mail"],"policy":"lints@1","model":2}`)
+	r, serving, _, err := p.placement("email")
+	if err != nil || !p.since(r, serving).Equal(began) {
+		t.Errorf("serves since %s, want %s, %v", p.since(r, serving), began, err)
+	}
+	c := Case{Serving: "lints@1", Since: began, Definition: &Definition{Placement: "email", Arms: []Arm{{ID: "a", Policy: nextbest.Ref{ID: "new", Version: 1}}},
+		Window: nextbest.Duration(day), Primary: Metric{Reward: "purchase"}}, Arm: "a",
+		Offline: &OfflineEvidence{Placement: "email", Policy: nextbest.Ref{ID: "new", Version: 1}, GainLow: 1, Ran: []string{"lints@1"},
+			Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "purchase", Weight: 1}}, Window: nextbest.Duration(day)}}}
+	for first, want := range map[time.Time]bool{began: true, began.Add(-time.Second): false} {
+		c.Offline.First = first
+		if g := c.offline(); g.Passed != want {
+			t.Errorf("rows from %s on, served since %s: %+v", first, began, g)
+		}
 	}
 }

@@ -20,6 +20,7 @@ type Promotion struct {
 	// The placement's record that the gates were looked at with.
 	PlacementVersion  uint64    `json:"placement_version"`
 	PlacementRevision uint64    `json:"placement_revision"`
+	Evaluation        string    `json:"evaluation,omitempty"` // the offline evidence
 	Actor             string    `json:"actor"`
 	Reason            string    `json:"reason,omitempty"`
 	Time              time.Time `json:"time"`

@@ -112,7 +112,8 @@ type Figure struct {
 // candidate's value minus that of what ran.
 type Gate struct {
 	Lower     float64 `json:"lower"`
-	Delta     float64 `json:"delta"` // after sharing among the candidates
+	Delta     float64 `json:"delta"`          // after sharing among the candidates and looks
+	Look      int     `json:"look,omitempty"` // which evaluation of this candidate it was; absent: not counted
 	RewardMin float64 `json:"reward_min"`
 	RewardMax float64 `json:"reward_max"`
 	// Declared is false when the reward range was the sample's own: the bound

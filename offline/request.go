@@ -66,6 +66,10 @@ type Request struct {
 	Folds      int     // of customers; 0: 5
 	Level      float64 // of intervals; 0: 0.95
 	Delta      float64 // the gate's one-sided error, shared by the candidates; 0: 0.05
+	// Looks says beside Candidates which evaluation of each this is, from 1: the
+	// k-th may only use its share of Delta (estimators.Spend). Nil: nobody will
+	// choose among several, and all of Delta is this run's.
+	Looks []int
 
 	// Training and TrainedOn say which rows the candidates learned from or were
 	// tuned on: a row among them refuses the conclusion.
@@ -137,6 +141,9 @@ func (r *Request) prepare(now time.Time) error {
 	}
 	if !(r.Delta > 0 && r.Delta < 0.5) {
 		p.Add("delta", "%v: give an error probability between 0 and 0.5", r.Delta)
+	}
+	if r.Looks != nil && (len(r.Looks) != len(r.Candidates) || slices.ContainsFunc(r.Looks, func(k int) bool { return k < 1 })) {
+		p.Add("looks", "%v: give a number from 1 for each of %d candidates", r.Looks, len(r.Candidates))
 	}
 	if r.MaxWeight != 0 && !(r.MaxWeight >= 1 && !math.IsInf(r.MaxWeight, 1)) {
 		p.Add("max_weight", "%v: a weight's upper bound is at least 1", r.MaxWeight)

@@ -372,3 +372,23 @@ func TestRunSeesWhatNoArmEverDoes(t *testing.T) {
 		t.Errorf("off support %.4f, want a third of 0.2 refused: %+v", u, x.Refusals)
 	}
 }
+
+// The gate of a candidate's k-th evaluation has its share of the error alone.
+func TestGatesShareTheError(t *testing.T) {
+	s := conversions()
+	req := request(s, s.Best(), s.Best().Explore(0.1))
+	whole := get(t, evaluated(t, s, req), "best").Gate
+	req.Looks = []int{1, 3}
+	report := evaluated(t, s, req)
+	first, third := get(t, report, "best").Gate, get(t, report, "best+0.1").Gate
+	if first.Delta != estimators.Spend(0.025, 1) || third.Delta != estimators.Spend(0.025, 3) || first.Look != 1 || third.Look != 3 || whole.Look != 0 {
+		t.Errorf("gates %+v and %+v, without looks %+v", first, third, whole)
+	}
+	if !(first.Lower < whole.Lower) {
+		t.Errorf("a smaller error gives the bound %g, the whole one %g", first.Lower, whole.Lower)
+	}
+	req.Looks = []int{0, 1}
+	if _, err := Run(t.Context(), s, req, nil); err == nil || !strings.Contains(err.Error(), "looks") {
+		t.Errorf("look 0: %v", err)
+	}
+}

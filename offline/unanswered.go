@@ -72,4 +72,11 @@ func (j *judge) widen(r *Result, share float64) {
 			f.Low, f.High = f.Low-room, f.High+room
 		}
 	}
+	for i := range r.Estimates {
+		// Some of these have the rows as nothing.
+		if f := &r.Estimates[i].Figure; r.Estimates[i].Problem == "" {
+			most := share * max(math.Abs(g.rewardMin), math.Abs(g.rewardMax), g.rewardMax-g.rewardMin)
+			f.Low, f.High = f.Low-most, f.High+most
+		}
+	}
 }

@@ -55,6 +55,7 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 			return nil, err
 		}
 		request.Candidates = append(request.Candidates, candidate)
+		request.Looks = append(request.Looks, looks(e.p.definitions.List(nextbest.KindEvaluation), ask.Placement, ref, c.Model))
 		ranges, err := learning.Ranges(e.p.definitions, ref, c.Model)
 		if err != nil {
 			return nil, err
@@ -152,6 +153,32 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 func queryOf(ask api.Evaluation, objective nextbest.Objective, upto uint64) nextbest.Query {
 	return nextbest.Query{Placement: ask.Placement, Source: ask.Source, From: ask.From, To: ask.To, MatureAt: ask.MatureAt, Split: ask.Split,
 		Experiment: ask.Experiment, SkipHeld: true, Upto: upto, Objective: objective}
+}
+
+// looks counts the evaluations of a policy version and model at a placement
+// whose results were or will be seen, whatever they were asked for: anyone of
+// them could be named to a gate. The one under way is among them.
+func looks(evaluations []nextbest.Record, placement string, policy nextbest.Ref, model uint64) int {
+	id, _, _ := strings.Cut(placement, "@")
+	n := 0
+	for _, rec := range evaluations {
+		var job api.Job
+		var ask api.Evaluation
+		if json.Unmarshal(rec.Document, &job) != nil || json.Unmarshal(job.Request, &ask) != nil {
+			continue
+		}
+		at, _, _ := strings.Cut(ask.Placement, "@")
+		if at != id || job.State == api.Failed || job.State == api.Cancelled || job.State == api.Interrupted {
+			continue
+		}
+		for _, c := range ask.Candidates {
+			if ref, err := nextbest.ParseRef(c.Policy); err == nil && ref == policy && c.Model == model {
+				n++
+				break
+			}
+		}
+	}
+	return max(n, 1)
 }
 
 // history gives every record of an object.
@@ -281,12 +308,15 @@ func evidence(id string, report *offline.Report, policy nextbest.Ref, model uint
 	if err != nil {
 		return nil, err
 	}
-	ev := &experiments.OfflineEvidence{Evaluation: id, Placement: placement.ID, Policy: policy, Model: model, Objective: report.Query.Objective, Level: 1 - report.Delta}
+	ev := &experiments.OfflineEvidence{Evaluation: id, Placement: placement.ID, Policy: policy, Model: model, Objective: report.Query.Objective, Level: 1 - report.Delta, First: report.Log.First}
+	for _, p := range report.Log.Policies {
+		ev.Ran = append(ev.Ran, p.Policy)
+	}
 	if r.DR != nil {
 		ev.Value, ev.Low, ev.High = r.DR.Value, r.DR.Low, r.DR.High
 	}
 	if r.Gate != nil {
-		ev.GainLow, ev.Level = r.Gate.Lower, 1-r.Gate.Delta
+		ev.GainLow, ev.Level, ev.Look = r.Gate.Lower, 1-r.Gate.Delta, r.Gate.Look
 		if !r.Gate.Declared {
 			ev.Refusals = append(ev.Refusals, fmt.Sprintf("its lower bound only holds if no decision can be worth less than %.4g or more than %.4g, as in the log: evaluate again with reward_min and reward_max declared", r.Gate.RewardMin, r.Gate.RewardMax))
 		}

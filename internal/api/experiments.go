@@ -51,7 +51,7 @@ type ExperimentArm struct {
 type ExperimentMetric struct {
 	Reward string  `json:"reward"`
 	Kind   string  `json:"kind,omitempty" enum:"conversion,value"`
-	Cap    float64 `json:"cap,omitempty" doc:"most that one customer counts for; kind value only"`
+	Cap    float64 `json:"cap,omitempty" doc:"most that one customer counts for; kind value only. A customer whose rewards sum to less than 0 counts for 0: what harms so belongs in a guardrail"`
 }
 
 // ExperimentGuardrail is a metric that a candidate must not harm.
