@@ -127,8 +127,8 @@ func (c *Case) offline() Gate {
 	switch {
 	case o.Placement != c.Definition.Placement:
 		g.Number = nil
-		g.Detail = fmt.Sprintf("evaluation %s is of placement %s, the experiment of %s", o.Evaluation, o.Placement, c.Definition.Placement)
-		g.Cure = "name an evaluation of this placement"
+		g.Detail = fmt.Sprintf("evaluation %s is of placement %s, the experiment of %s: what was earned there does not bound the gain here, where others come and something else is served", o.Evaluation, o.Placement, c.Definition.Placement)
+		g.Cure = fmt.Sprintf("name an evaluation on decisions of %s, made with an exploration floor; evidence from elsewhere is a reason to experiment, not to promote", c.Definition.Placement)
 	case o.Policy != c.candidate() || o.Model != c.Model:
 		g.Number = nil
 		g.Detail = fmt.Sprintf("evaluation %s is of %s model %d, the promotion of %s", o.Evaluation, o.Policy, o.Model, c.name())
