@@ -128,6 +128,11 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 			return nil, err
 		}
 		request.Candidates = append(request.Candidates, candidate)
+		look := 1
+		if r, ok := then.Result(candidate.Name()); ok && r.Gate != nil && r.Gate.Look > 0 {
+			look = r.Gate.Look // as it was: the repeat is no further look
+		}
+		request.Looks = append(request.Looks, look)
 	}
 	report, err := offline.Run(ctx, e.p.store, request, progress)
 	if err != nil {
