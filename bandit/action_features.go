@@ -18,9 +18,15 @@ const (
 	needsActionFeatures
 )
 
-// maxShared bounds the weights that actions share: features of the context times
-// features of an action, the leading 1 included. A snapshot takes their cube.
-const maxShared = 1024
+// What a snapshot takes the cube of is bounded.
+const (
+	// maxShared bounds the weights that actions share: features of the context
+	// times features of an action, the leading 1 included.
+	maxShared = 512
+	// maxHybrid bounds the features of the context where actions have weights of
+	// their own as well.
+	maxHybrid = 256
+)
 
 func (s Spec) checkActionFeatures(problems *nextbest.Problems) {
 	use := algorithms[s.Algorithm].actionFeatures
@@ -86,6 +92,10 @@ func (s Spec) checkWidth(width int) error {
 	if algorithms[s.Algorithm].actionFeatures != noActionFeatures && width*s.actionWidth() > maxShared {
 		return nextbest.FieldErrorf("action_features", "%d features of the context times %d of an action (the leading 1 included) make %d shared weights; at most %d are possible",
 			width, s.actionWidth(), width*s.actionWidth(), maxShared)
+	}
+	_, hybrid := s.Params[sharedRidge.name]
+	if (hybrid || s.Params[siblings.name] == 1) && width > maxHybrid {
+		return nextbest.FieldErrorf("features", "make %d columns; %s with weights that actions have in common takes at most %d", width, s.Algorithm, maxHybrid)
 	}
 	return nil
 }

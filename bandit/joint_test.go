@@ -235,6 +235,30 @@ func TestDrawsAreThePosterior(t *testing.T) {
 	}
 }
 
+func TestSharedWeightsAreBounded(t *testing.T) {
+	for document, widest := range map[string]int{
+		sharedDocument:                  maxShared / 3, // 3 features of an action
+		hybridDocument:                  maxShared / 3,
+		`{"algorithm":"hybrid_linucb"}`: maxHybrid,
+		`{"algorithm":"linucb","params":{"siblings":1}}`: maxHybrid,
+		`{"algorithm":"linucb"}`:                         maxWidth,
+	} {
+		spec := mustSpec(t, document)
+		if _, err := NewLearner(spec, widest); err != nil {
+			t.Errorf("%s: %d features: %v", document, widest, err)
+		}
+		if _, err := NewLearner(spec, widest+1); err == nil {
+			t.Errorf("%s: %d features were taken", document, widest+1)
+		}
+		if widest < maxWidth {
+			m := &Model{kind: kindRidge, width: widest + 1, ridge: spec.param("ridge")}
+			if _, err := New(spec, m); err == nil {
+				t.Errorf("%s: a model of %d features was taken", document, widest+1)
+			}
+		}
+	}
+}
+
 // TestStandardNormal checks the draws' moments and that they are what they have
 // always been.
 func TestStandardNormal(t *testing.T) {

@@ -81,7 +81,7 @@ var algorithms = map[string]algorithm{
 		learns: true, kind: kindHurdle, derive: hurdlePosterior, build: newLinearThompson,
 	},
 	"logistic_thompson": {
-		params: []parameter{{name: "v", def: 0.5, min: 0, max: 1e3}, ridge, floor},
+		params: []parameter{{name: "v", def: 0.15, min: 0, max: 1e3}, ridge, floor},
 		learns: true, kind: kindLogistic, build: newLogisticThompson,
 	},
 	"softmax": {
