@@ -60,7 +60,7 @@ func (t *fileTally) add(rows []estimators.Row) {
 }
 
 // unsortedRows is how many rows of a file whose customers are not in order are
-// kept in memory at one time (some 50 MB).
+// kept in memory at one time (some 150 MB).
 const unsortedRows = 1 << 20
 
 // tally is the second pass: it gives t every unit's rows. Where customers come

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"nextbest"
+	"nextbest/estimators"
 	"nextbest/offline"
 )
 
@@ -155,9 +156,13 @@ func (uniform) Distribution(p []float64, _ *nextbest.Batch, _ int) error {
 }
 
 func TestRunPage(t *testing.T) {
+	choice, err := estimators.ParseChoice("dros:lambda=10")
+	if err != nil {
+		t.Fatal(err)
+	}
 	sim := &offline.Simulation{Types: 3, Actions: 4, Features: 2, Customers: 10000, Each: 3, Rate: 0.1, Epsilon: 0.3, Seed: 3}
 	q := nextbest.Query{Placement: "shop", MatureAt: sim.End().AddDate(1, 0, 0), Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "conversion", Weight: 1}}}}
-	r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}}, Seed: 1}, nil)
+	r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}}, Seed: 1, Estimators: []estimators.Choice{choice}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,6 +171,9 @@ func TestRunPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkPage(t, p, r)
+	if last := p.Tables[len(p.Tables)-1]; last.Title != "Other estimators" || len(last.Rows) != 1 || last.Rows[0][1] != "dros:lambda=10" {
+		t.Errorf("table %+v", last)
+	}
 	titles := ""
 	for _, c := range p.Charts {
 		titles += c.Title + "; "

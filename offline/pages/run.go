@@ -59,14 +59,38 @@ func OfRun(r *offline.Report) (*Page, error) {
 		p.Charts = append(p.Charts, forest(lifts, 0, "no difference", "value minus that of what ran", "Lift over what ran"))
 	}
 	p.Tables = append(p.Tables, estimates)
+	p.others(r)
 	if err := p.candidates(r); err != nil {
 		return nil, err
 	}
 	if c, ok := calibrationChart(r.Cells, l.CalibrationLimit); ok {
 		p.Charts = append(p.Charts, c)
 	}
-	p.Methods = append(slices.Clone(runMethods), intervalMethods...)
+	p.Methods = append(append(slices.Clone(runMethods), p.Methods...), intervalMethods...)
 	return p, nil
+}
+
+// others adds the estimators that were asked for beside the usual ones.
+func (p *Page) others(r *offline.Report) {
+	t := Table{Title: "Other estimators", Head: []string{"policy", "estimator", "value", fmt.Sprintf("%g%% interval", 100*r.Level), "method"}}
+	named := map[string]bool{}
+	for i := range r.Results {
+		x := &r.Results[i]
+		for _, s := range x.Estimates {
+			row := []string{x.Name, s.Estimator, short(s.Value), interval(s.Low, s.High), strings.ReplaceAll(s.Method, "_", " ")}
+			if s.Problem != "" {
+				row = []string{x.Name, s.Estimator, "–", "–", s.Problem}
+			}
+			t.Rows = append(t.Rows, row)
+			if !named[s.Estimator] {
+				named[s.Estimator] = true
+				p.Methods = append(p.Methods, Method{Name: s.Estimator, Formula: s.Formula, Source: s.Source})
+			}
+		}
+	}
+	if len(t.Rows) > 0 {
+		p.Tables = append(p.Tables, t)
+	}
 }
 
 // candidates adds the charts of each candidate.
