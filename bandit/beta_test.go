@@ -131,6 +131,7 @@ func TestBetaThompsonDegenerate(t *testing.T) {
 		{"all certain", []int32{0, 1, 2}, []float64{0, 0, 0}, []float64{1, 2, 2}, []float64{0, 0.5, 0.5}},
 		{"supports apart", []int32{0, 1}, []float64{1, 1}, []float64{0, 5}, []float64{0, 1}},
 		{"costs in the same place", []int32{-1, -1}, []float64{1, -1}, []float64{0, 1}, []float64{0.5, 0.5}},
+		{"narrower than the place can tell", []int32{-1, -1, -1}, []float64{1e-11, 1e-11, 1}, []float64{1e6, 1e6, 1e6 - 0.5}, []float64{0.25, 0.25, 0.5}},
 		{"twice as wide", []int32{-1, -1}, []float64{1, 2}, []float64{0, 0}, []float64{0.25, 0.75}},
 	} {
 		got, _ := distribution(t, policy, &Request{Arms: c.arms, Scale: c.scale, Offset: c.offset})

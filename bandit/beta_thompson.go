@@ -161,6 +161,8 @@ func (q *betaMaximum) probabilities(p []float64) error {
 			if a.scale < 0 {
 				l, h = h, l
 			}
+			// The score may be narrower than the resolution of its place.
+			l, h = math.Nextafter(l, math.Inf(-1)), math.Nextafter(h, math.Inf(1))
 		}
 		lo, hi = max(lo, l), max(hi, h)
 	}
@@ -202,7 +204,11 @@ func (q *betaMaximum) integrate(p []float64, lo, hi, below, above float64, depth
 	}
 	miss := math.Abs(q.panel(lo, hi) - (above - below))
 	middle := lo + (hi-lo)/2
-	if miss <= betaTolerance || depth == 64 || middle <= lo || middle >= hi {
+	if miss > betaTolerance && (depth == 64 || middle <= lo || middle >= hi) {
+		q.jump(lo, hi, above-below)
+		miss = 0
+	}
+	if miss <= betaTolerance {
 		for i, v := range q.part {
 			p[i] += v
 		}
@@ -211,6 +217,24 @@ func (q *betaMaximum) integrate(p []float64, lo, hi, below, above float64, depth
 	f := q.cdf(middle)
 	q.integrate(p, lo, middle, below, f, depth+1)
 	q.integrate(p, middle, hi, f, above, depth+1)
+}
+
+// jump leaves in part what F gains over [lo, hi], which is too narrow to be cut:
+// each arm gets it in proportion to what its own distribution function gains.
+func (q *betaMaximum) jump(lo, hi, gain float64) {
+	q.evaluate(lo)
+	for i := range q.arms {
+		q.part[i] = -q.arms[i].cdf
+	}
+	q.evaluate(hi)
+	var sum float64
+	for i := range q.arms {
+		q.part[i] = max(q.part[i]+q.arms[i].cdf, 0)
+		sum += q.part[i]
+	}
+	for i := range q.part {
+		q.part[i] *= gain / sum
+	}
 }
 
 // panel integrates over [lo, hi], leaves each arm's share in part, and returns

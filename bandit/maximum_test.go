@@ -98,6 +98,38 @@ func TestProbabilitiesAgainstFineGrid(t *testing.T) {
 	}
 }
 
+// TestProbabilitiesWithTiesAndPoints compares with the fine grid where arms are
+// alike, and a point mass with its closed form.
+func TestProbabilitiesWithTiesAndPoints(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	for _, k := range []int{2, 3, 8, 40} {
+		for range 20 {
+			mean, sd := gaussians(rng, k, 100, 0.5)
+			for a := 1; a < k; a += 2 { // pairs of equal arms
+				mean[a], sd[a] = mean[a-1], sd[a-1]
+			}
+			got, want := probabilitiesOf(t, mean, sd), fineGrid(mean, sd)
+			for a := range got {
+				if math.Abs(got[a]-want[a]) > 1e-9 || a%2 == 1 && math.Abs(got[a]-got[a-1]) > 1e-12 {
+					t.Fatalf("k=%d, pairs: %v, fine grid %v", k, got, want)
+				}
+			}
+			// One point: P(it wins) = Π Φ((m − m_b)/s_b), exactly.
+			point := rng.IntN(k)
+			sd[point] = 0
+			exact := 1.0
+			for b := range mean {
+				if b != point {
+					exact *= 0.5 * math.Erfc(-(mean[point]-mean[b])/sd[b]/math.Sqrt2)
+				}
+			}
+			if got := probabilitiesOf(t, mean, sd)[point]; math.Abs(got-exact) > 1e-9 {
+				t.Fatalf("k=%d, point: %v, want %v", k, got, exact)
+			}
+		}
+	}
+}
+
 func TestProbabilitiesInvariance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, k := range []int{2, 7, 40} {

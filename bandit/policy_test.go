@@ -3,6 +3,7 @@ package bandit
 import (
 	"math"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -346,10 +347,20 @@ func FuzzDistribution(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) { randomDecision(t, rand.New(rand.NewPCG(seed, 7))) })
 }
 
+// TestDistributionsOverRandomModels does the same over as many models as
+// NEXTBEST_RANDOM_MODELS says, every algorithm included; a million take some
+// minutes.
 func TestDistributionsOverRandomModels(t *testing.T) {
 	models := 3000
 	if testing.Short() {
 		models = 500
+	}
+	if given := os.Getenv("NEXTBEST_RANDOM_MODELS"); given != "" {
+		n, err := strconv.Atoi(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		models = n
 	}
 	rng := rand.New(rand.NewPCG(11, 12))
 	for range models {
