@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"nextbest"
@@ -116,6 +115,12 @@ const (
 // rowColumns are what an evaluation fills in of each row.
 var rowColumns = []estimators.Column{estimators.ColumnWeight, estimators.ColumnReward, estimators.ColumnModel, estimators.ColumnPropensity}
 
+// Computes reports whether an evaluation can show the estimator: whether rows of
+// the log carry what it needs.
+func Computes(c estimators.Choice) bool {
+	return !slices.ContainsFunc(c.Columns, func(column estimators.Column) bool { return !slices.Contains(rowColumns, column) })
+}
+
 func (r *Request) prepare(now time.Time) error {
 	var p nextbest.Problems
 	if r.Query.MatureAt.IsZero() {
@@ -168,11 +173,8 @@ func (r *Request) prepare(now time.Time) error {
 		p.Add("reward_model", "%q: give %s or %s", r.RewardModel, modelRidge, modelLogistic)
 	}
 	for i, c := range r.Estimators {
-		for _, column := range c.Columns {
-			if !slices.Contains(rowColumns, column) {
-				p.Add("estimators["+strconv.Itoa(i)+"]", "%s needs %s, which the rows of a log do not carry", c.Name, strings.ReplaceAll(string(column), "_", " "))
-				break
-			}
+		if !Computes(c) {
+			p.Add("estimators["+strconv.Itoa(i)+"]", "%s needs columns that the rows of a log do not carry (%v)", c.Name, c.Columns)
 		}
 	}
 	if r.Bootstrap != 0 && !(r.Bootstrap >= 100 && r.Bootstrap <= 10000) {

@@ -21,6 +21,7 @@ type benchCmd struct {
 	Ingest   benchIngestCmd   `cmd:"" help:"Rewards a second in bulk, and how soon they can be queried."`
 	Coverage benchCoverageCmd `cmd:"" help:"How often each interval holds the truth, on simulated logs."`
 	Decide   benchDecideCmd   `cmd:"" help:"One distribution of each algorithm in process on one core, beside gonum."`
+	Evaluate benchEvaluateCmd `cmd:"" help:"Off-policy evaluation of a log in ClickHouse, beside plain numpy on arrays in memory."`
 }
 
 type benchServeCmd struct {
@@ -68,14 +69,7 @@ type benchIngestCmd struct {
 // Run measures rewards on a platform of its own.
 func (c *benchIngestCmd) Run(ctx context.Context, t *terminal) error {
 	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, api *client.Client) error {
-		visible := func(ctx context.Context) error {
-			last, err := srv.journal.Last(ctx)
-			if err != nil {
-				return err
-			}
-			return srv.sink.WaitFor(ctx, last)
-		}
-		r, err := bench.Ingest(ctx, api, visible, bench.IngestOptions{Connections: c.Connections, Batch: c.Batch, Span: c.Span}, t.progress)
+		r, err := bench.Ingest(ctx, api, srv.visible, bench.IngestOptions{Connections: c.Connections, Batch: c.Batch, Span: c.Span}, t.progress)
 		if err != nil {
 			return err
 		}
@@ -115,6 +109,50 @@ func (c *benchDecideCmd) Run(t *terminal) error {
 		fmt.Fprintf(t.out, "  %-16s %8.2f µs  %g allocations  gonum %.1f times as long\n", d.Algorithm, d.Nanoseconds/1e3, d.Allocations, d.Ratio)
 	}
 	return nil
+}
+
+type benchEvaluateCmd struct {
+	Rows      int  `help:"Logged decisions." default:"1000000"`
+	Bootstrap int  `help:"Replicates of the Poisson bootstrap." default:"1000"`
+	Baseline  bool `help:"Run the numpy baseline as well (python3; numpy is installed into the user's cache where it is missing)." default:"true" negatable:""`
+	JSON      bool `help:"Print the result as JSON on standard output."`
+}
+
+// Run measures evaluations of a log on a platform of its own.
+func (c *benchEvaluateCmd) Run(ctx context.Context, t *terminal) error {
+	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, _ *client.Client) error {
+		r, err := bench.Evaluate(ctx, srv.journal, srv.store, srv.visible, bench.EvaluateOptions{Rows: c.Rows, Bootstrap: c.Bootstrap, Baseline: c.Baseline}, t.progress)
+		if err != nil {
+			return err
+		}
+		t.done()
+		if c.JSON {
+			return printJSON(t.out, measured{machine(), r})
+		}
+		fmt.Fprintf(t.out, "%d rows of %d customers, %d actions, %d features; %d estimators, bootstrap of %d\n", r.Rows, r.Customers, r.Actions, r.Features, len(r.Estimators)+4, r.Bootstrap)
+		for _, x := range []struct {
+			name string
+			run  bench.EvaluateRun
+		}{{"LinUCB on every row", r.LinUCB}, {"given probabilities", r.Given}} {
+			fmt.Fprintf(t.out, "  %-22s %6.2f s, %6.2f processor seconds, %4.0f MB\n", x.name, x.run.Seconds, x.run.CPU, x.run.Memory)
+		}
+		fmt.Fprintf(t.out, "  %-22s %6.2f s more\n", "logistic reward model", r.Logistic)
+		if b := r.Baseline; b != nil {
+			fmt.Fprintf(t.out, "  %-22s %6.2f s (estimators %.2f, bootstrap of three %.2f), %.0f MB; ratio %.1f\n", "numpy "+b.Version, b.Seconds, b.Estimates, b.Bootstrap, b.Memory, r.Ratio)
+		} else if r.Missing != "" {
+			fmt.Fprintf(t.out, "  no numpy baseline: %s\n", r.Missing)
+		}
+		return nil
+	})
+}
+
+// visible waits until everything that is in the journal can be queried.
+func (s *server) visible(ctx context.Context) error {
+	last, err := s.journal.Last(ctx)
+	if err != nil {
+		return err
+	}
+	return s.sink.WaitFor(ctx, last)
 }
 
 // measured is a result with where it was measured.
