@@ -74,12 +74,15 @@ func (d *days) cumulative() []Day {
 		if all.rows == told || (len(d.sums)-1-k)%every != 0 {
 			continue
 		}
-		out = append(out, Day{Day: time.UnixMicro((d.first + int64(k)) * dayMicros).UTC().Format(time.DateOnly), Rows: int64(all.rows - told),
+		out = append(out, Day{Day: dayName(d.first + int64(k)), Rows: int64(all.rows - told),
 			Logged: all.reward / all.rows, IPS: all.weighted / all.rows, DR: all.robust / all.rows})
 		told = all.rows
 	}
 	return out
 }
+
+// dayName writes a day as a date of UTC.
+func dayName(day int64) string { return time.UnixMicro(day * dayMicros).UTC().Format(time.DateOnly) }
 
 func floorDay(μs int64) int64 {
 	d := μs / dayMicros

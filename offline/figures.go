@@ -62,6 +62,9 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 	if t.extras != nil {
 		r.Estimates = t.extras.figures(j, e)
 	}
+	if t.segments != nil {
+		r.Segments = t.segments.figures(j, j.req.Segments, e)
+	}
 	j.differences(r, t, e)
 }
 

@@ -22,6 +22,10 @@ type lane struct {
 	fixed   *tally
 	idle    *tally
 
+	uplift     *uplift
+	tree       *treeRows // nil unless asked for
+	id         uint64    // hash of the current customer, where there is a tree
+	segmenter  *segmenter
 	inCustomer bool
 	chosen     bool // a best fixed action was chosen for the current customer's fold
 	rows       int64
@@ -36,13 +40,20 @@ type lane struct {
 
 func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, tried []bool, first int64) *lane {
 	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: req.MinSupport, tried: tried, candidates: candidates,
-		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)), x: make([]float64, m.width)}
+		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)),
+		uplift: newUplift(len(tried)), segmenter: newSegmenter(req.Segments), x: make([]float64, m.width)}
 	for range len(candidates) + 3 {
 		l.tallies = append(l.tallies, newTally(g))
+	}
+	if req.Tree {
+		l.tree = &treeRows{}
 	}
 	n := len(candidates)
 	for _, t := range l.tallies[:n] {
 		t.drift, t.extras = &drift{}, newExtras(req)
+		if len(req.Segments) > 0 {
+			t.segments = newSegments(len(req.Segments))
+		}
 		t.days.first = floorDay(first)
 	}
 	l.logged, l.fixed, l.idle = l.tallies[n], l.tallies[n+1], l.tallies[n+2]
@@ -53,6 +64,9 @@ func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, bes
 // open begins a customer.
 func (l *lane) open(customer string) {
 	l.closeCustomer()
+	if l.tree != nil {
+		l.id = customerHash(customer)
+	}
 	for _, t := range l.tallies {
 		if t.extras != nil {
 			t.extras.open(customer)
@@ -71,6 +85,7 @@ func (l *lane) closeCustomer() {
 		}
 		t.customer = estimators.Customer{}
 	}
+	l.uplift.close()
 	l.inCustomer = false
 }
 
@@ -119,6 +134,20 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		best = nothing
 	}
 
+	l.uplift.add(eligible, local, q, supported, chosen, nothing, propensity, b.Reward[i])
+	if l.tree != nil && b.Width > 0 && b.Width == l.model.width {
+		for k := range q {
+			l.p[k] = math.NaN()
+			if supported[k] {
+				l.p[k] = q[k]
+			}
+		}
+		l.p[chosen] += (b.Reward[i] - q[chosen]) / propensity
+		l.tree.add(l.id, b.X[i*b.Width:(i+1)*b.Width], len(l.tried), eligible, local, p, nothing)
+	}
+	if err := l.segmenter.read(b, i); err != nil {
+		return err
+	}
 	logged := q[chosen] // what ran, by the model
 	if known {
 		logged = 0
@@ -136,7 +165,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 				// What the candidate would do is not known: no mass is supported, and
 				// the model takes it for what ran. The report bounds what that hides.
 				row.Weight, row.Support, row.QPolicy = 0, 0, logged
-				t.add(&row, b, i)
+				t.add(&row, b, i, l.segmenter.values)
 				continue
 			}
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
@@ -165,7 +194,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 			row.Weight = p[chosen] / propensity
 		}
 		row.Support, row.QPolicy = mass, value
-		l.tallies[c].add(&row, b, i)
+		l.tallies[c].add(&row, b, i, l.segmenter.values)
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
@@ -204,6 +233,10 @@ func (l *lane) grow(n int) {
 func (l *lane) merge(o *lane) {
 	for i, t := range l.tallies {
 		t.merge(o.tallies[i])
+	}
+	l.uplift.merge(o.uplift)
+	if l.tree != nil {
+		l.tree.merge(o.tree)
 	}
 	l.rows += o.rows
 	l.predicted.merge(o.predicted)

@@ -28,7 +28,9 @@ type Report struct {
 	BestFixed []string      `json:"best_fixed"` // chosen for each fold from the folds before it; "" where none could be
 	Cells     []Calibration `json:"calibration"`
 	Overlap   []ActionShare `json:"overlap"`
-	Results   []Result      `json:"results"` // candidates in the order asked for, then the baselines
+	Uplift    []Uplift      `json:"uplift"`         // of each action over doing nothing, by name; rows are those of the log, whatever ran
+	Tree      *PolicyTree   `json:"tree,omitempty"` // for whom which action is best, where asked for
+	Results   []Result      `json:"results"`        // candidates in the order asked for, then the baselines
 	Warnings  []string      `json:"warnings"`
 	// Assumption is what every number here takes for granted.
 	Assumption string `json:"assumption"`
@@ -128,16 +130,17 @@ type Result struct {
 	Baseline bool   `json:"baseline"`
 	// Values are absent where the log cannot give them, whatever the reason
 	// given in Refusals.
-	IPS         *Figure `json:"ips,omitempty"`
-	SNIPS       *Figure `json:"snips,omitempty"`
-	DM          *Figure `json:"dm,omitempty"`
-	DR          *Figure `json:"dr,omitempty"`
-	Value       *Figure `json:"value,omitempty"`     // maximum empirical likelihood
-	Estimates   []Shown `json:"estimates,omitempty"` // asked for beside these
-	Bounds      *Figure `json:"bounds,omitempty"`
-	VsLogged    *Figure `json:"vs_logged,omitempty"`
-	VsBestFixed *Figure `json:"vs_best_fixed,omitempty"`
-	Gate        *Gate   `json:"gate,omitempty"`
+	IPS         *Figure   `json:"ips,omitempty"`
+	SNIPS       *Figure   `json:"snips,omitempty"`
+	DM          *Figure   `json:"dm,omitempty"`
+	DR          *Figure   `json:"dr,omitempty"`
+	Value       *Figure   `json:"value,omitempty"`     // maximum empirical likelihood
+	Estimates   []Shown   `json:"estimates,omitempty"` // asked for beside these
+	Segments    []Segment `json:"segments,omitempty"`
+	Bounds      *Figure   `json:"bounds,omitempty"`
+	VsLogged    *Figure   `json:"vs_logged,omitempty"`
+	VsBestFixed *Figure   `json:"vs_best_fixed,omitempty"`
+	Gate        *Gate     `json:"gate,omitempty"`
 	// FlipsAt is the least Γ at which the verdict against what ran falls, were the
 	// true propensities within μ·[1/Γ, Γ]: near 1 it hangs on their being exact.
 	// Absent without such a verdict, or where no Γ turns it.
@@ -205,6 +208,10 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	r.warn(req, s)
 
 	j := newJudge(req, s, l, g, r)
+	r.Uplift = l.uplift.figures(names, j.evidence(l.tallies[0]), j.general)
+	if l.tree != nil {
+		r.Tree = j.tree(l, names)
+	}
 	for i, c := range req.Candidates {
 		x := j.result(c.Name(), l.tallies[i])
 		x.Weights, x.Days = l.tallies[i].weights.counts(), l.tallies[i].days.cumulative()

@@ -100,6 +100,13 @@ type Request struct {
 	// Estimators are shown for every candidate beside IPS, SNIPS, DM and DR. Those
 	// that need what rows of the log do not carry are refused.
 	Estimators []estimators.Choice
+	// Segments shows every candidate by the values of these keys as well: policy,
+	// day, arm, context.<key> or customer.<key>.
+	Segments []string
+	// Tree asks for whom which action is best (see PolicyTree); Columns names the
+	// features of a schema (id@version) for it, nil: x0, x1, ….
+	Tree    bool
+	Columns func(schema string) []string
 	// Bootstrap is the number of replicates of a Poisson bootstrap by customer of
 	// IPS, SNIPS and DR; 0: none.
 	Bootstrap int
@@ -175,6 +182,11 @@ func (r *Request) prepare(now time.Time) error {
 	for i, c := range r.Estimators {
 		if !Computes(c) {
 			p.Add("estimators["+strconv.Itoa(i)+"]", "%s needs columns that the rows of a log do not carry (%v)", c.Name, c.Columns)
+		}
+	}
+	for i, name := range r.Segments {
+		if _, err := parseSegment(name); err != nil {
+			p.Add("segments["+strconv.Itoa(i)+"]", "%v", err)
 		}
 	}
 	if r.Bootstrap != 0 && !(r.Bootstrap >= 100 && r.Bootstrap <= 10000) {

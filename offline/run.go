@@ -281,7 +281,7 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 	}
 	var open [lanes]string
 	known := len(r.actions.names)
-	err := r.pass(ctx, needContexts(r.req.Candidates, s.schemas()), parallel, func(b *nextbest.Batch) error {
+	err := r.pass(ctx, needContexts(r.req.Candidates, s.schemas()) || ls[0].segmenter.nested(), parallel, func(b *nextbest.Batch) error {
 		if len(r.actions.names) != known || b.Width > 0 && model.width == 0 {
 			return nextbest.Errorf(nextbest.Conflict, "the log changed while it was read: set the query's position (upto) and run again")
 		}

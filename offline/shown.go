@@ -54,10 +54,15 @@ func newExtras(req *Request) *extras {
 // open begins a customer.
 func (e *extras) open(customer string) {
 	if e.boot != nil {
-		h := fnv.New64a()
-		h.Write([]byte(customer))
-		e.id = h.Sum64()
+		e.id = customerHash(customer)
 	}
+}
+
+// customerHash is a customer's number for ever.
+func customerHash(customer string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(customer))
+	return h.Sum64()
 }
 
 func (e *extras) add(row *estimators.Row) {

@@ -25,6 +25,60 @@ func (r *Report) writeShown(b *strings.Builder) {
 	}
 }
 
+// writeSegments writes the segments that were asked for.
+func (r *Report) writeSegments(b *strings.Builder) {
+	rows := [][]string{{"candidate", "segment", "rows", "what ran", fmt.Sprintf("DR [%.0f%%]", 100*r.Level), "against what ran"}}
+	for i := range r.Results {
+		x := &r.Results[i]
+		for _, s := range x.Segments {
+			row := []string{x.Name, s.By + " = " + s.Value, thousands(float64(s.Rows)), number(s.Logged), "–", ""}
+			switch {
+			case len(s.Refusals) > 0:
+				row[5] = "REFUSED: " + strings.ReplaceAll(s.Refusals[0].Code, "_", " ")
+			case x.Refused() || s.DR == nil || s.VsLogged == nil:
+			default:
+				row[4] = fmt.Sprintf("%s [%s, %s]", number(s.DR.Value), number(s.DR.Low), number(s.DR.High))
+				row[5] = fmt.Sprintf("%s [%s, %s]", signed(s.VsLogged.Value), signed(s.VsLogged.Low), signed(s.VsLogged.High))
+			}
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) > 1 {
+		writeColumns(b, rows)
+	}
+}
+
+// writeTree writes the tree that was asked for, and what each action adds.
+func (r *Report) writeTree(b *strings.Builder) {
+	t := r.Tree
+	switch {
+	case t == nil:
+		return
+	case t.Problem != "":
+		fmt.Fprintf(b, "no tree: %s\n", t.Problem)
+		return
+	}
+	rows := [][]string{{"for whom", "best action", "rows", "value", "over nothing"}}
+	for _, l := range t.Leaves {
+		when := strings.Join(l.When, " and ")
+		if when == "" {
+			when = "everybody"
+		}
+		row := []string{when, l.Action, thousands(float64(l.Rows)), "–", "–"}
+		if l.Value != nil {
+			row[3] = fmt.Sprintf("%s [%s, %s]", number(l.Value.Value), number(l.Value.Low), number(l.Value.High))
+		}
+		if l.Gain != nil {
+			row[4] = fmt.Sprintf("%s [%s, %s]", signed(l.Gain.Value), signed(l.Gain.Low), signed(l.Gain.High))
+		}
+		rows = append(rows, row)
+	}
+	writeColumns(b, rows)
+	if t.Gain != nil {
+		fmt.Fprintf(b, "the tree over always %s: %s [%s, %s] on %s rows that it was not grown on\n", t.BestAction, signed(t.Gain.Value), signed(t.Gain.Low), signed(t.Gain.High), thousands(float64(t.Valued)))
+	}
+}
+
 // WriteTable writes the report for a terminal: one line for each policy, then
 // refusals with their cures, and warnings.
 func (r *Report) WriteTable(w io.Writer) error {
@@ -63,6 +117,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
 	writeColumns(&b, rows)
 	r.writeShown(&b)
+	r.writeSegments(&b)
+	r.writeTree(&b)
 	said := map[string]bool{}
 	for _, x := range r.Results {
 		for _, f := range x.Refusals {

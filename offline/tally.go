@@ -32,7 +32,8 @@ type tally struct {
 	unanswered              unanswered
 	boundsToo, compareFixed bool
 	isLogged                bool
-	extras                  *extras // candidates only; nil where nothing more is asked for
+	extras                  *extras   // candidates only; nil where nothing more is asked for
+	segments                *segments // candidates only
 }
 
 // ranges are what the first pass fixed for the second.
@@ -55,12 +56,15 @@ func newTally(g ranges) *tally {
 	}
 }
 
-// add takes one row of a candidate.
-func (t *tally) add(row *estimators.Row, b *nextbest.Batch, i int) {
+// add takes one row of a candidate, in these segments.
+func (t *tally) add(row *estimators.Row, b *nextbest.Batch, i int, segments []string) {
 	t.customer.Add(row)
 	t.sensitivity.Add(row.Weight, row.Reward)
 	if t.extras != nil {
 		t.extras.add(row)
+	}
+	if t.segments != nil {
+		t.segments.add(segments, row)
 	}
 	t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
 	t.weights.add(row.Weight)
@@ -85,6 +89,9 @@ func (t *tally) close(fixed *estimators.Customer, chosen bool, g *ranges) {
 	}
 	if t.extras != nil {
 		t.extras.close(c)
+	}
+	if t.segments != nil {
+		t.segments.close()
 	}
 	if !t.isLogged {
 		t.overLogged.Add(dr-c.Reward, n)
@@ -132,6 +139,9 @@ func (t *tally) merge(o *tally) {
 		t.extras.merge(o.extras)
 	}
 	t.unanswered.merge(&o.unanswered)
+	if t.segments != nil {
+		t.segments.merge(o.segments)
+	}
 }
 
 // span is a closed range of numbers, empty until something is seen.

@@ -43,12 +43,12 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	}
 	q := queryOf(ask, objective, last)
 	q.Own = limited(e.p.definitions, ask.Placement)
-	chosen, err := choicesOf(ask)
+	request, err := requestOf(ask, catalogue)
 	if err != nil {
 		return nil, err
 	}
-	request := offline.Request{Query: q, Seed: ask.Seed, Folds: ask.Folds, RewardMin: ask.RewardMin, RewardMax: ask.RewardMax,
-		Adaptive: e.adaptive(ask.Placement), RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap, Estimators: chosen, Definitions: catalogue.Revision}
+	request.Query, request.Seed, request.Folds = q, ask.Seed, ask.Folds
+	request.Adaptive, request.Definitions = e.adaptive(ask.Placement), catalogue.Revision
 	for i, c := range ask.Candidates {
 		ref, candidate, err := candidateOf(catalogue, i, c, catalogue.Revision)
 		if err != nil {
@@ -69,16 +69,18 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	return offline.Run(ctx, e.p.store, request, progress)
 }
 
-// choicesOf reads the estimators that are asked for.
-func choicesOf(ask api.Evaluation) (out []estimators.Choice, err error) {
+// requestOf fills in what the caller asks to be shown, and of what.
+func requestOf(ask api.Evaluation, catalogue *decisions.Catalogue) (offline.Request, error) {
+	request := offline.Request{RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap,
+		Segments: ask.Segments, Tree: ask.Tree, Columns: columns(catalogue)}
 	for i, name := range ask.Estimators {
 		choice, err := estimators.ParseChoice(name)
 		if err != nil {
-			return nil, nextbest.FieldErrorf(fmt.Sprintf("estimators[%d]", i), "%v", err)
+			return request, nextbest.FieldErrorf(fmt.Sprintf("estimators[%d]", i), "%v", err)
 		}
-		out = append(out, choice)
+		request.Estimators = append(request.Estimators, choice)
 	}
-	return out, nil
+	return request, nil
 }
 
 // candidateOf returns the i-th candidate of an evaluation, with actions as they
@@ -113,15 +115,15 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 	if _, err := e.p.catchUp(ctx, mostBacklog); err != nil {
 		return nil, err
 	}
-	chosen, err := choicesOf(ask)
+	request, err := requestOf(ask, e.p.definitions.Catalogue())
 	if err != nil {
 		return nil, err
 	}
-	request := offline.Request{RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap, Estimators: chosen,
-		Query: nextbest.Query{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Objective: q.Objective,
-			Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Own: q.Propensity == offline.PropensityOwn},
-		Seed: then.Seed, Folds: then.Folds, Level: then.Level, Delta: then.Delta, Training: q.Training, TrainedOn: q.TrainedOn, Definitions: q.Definitions,
-		RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, Adaptive: then.Log.Adaptive, MinSupport: q.MinSupport, Ridge: q.Ridge}
+	request.Query = nextbest.Query{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Objective: q.Objective,
+		Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Own: q.Propensity == offline.PropensityOwn}
+	request.Seed, request.Folds, request.Level, request.Delta = then.Seed, then.Folds, then.Level, then.Delta
+	request.Training, request.TrainedOn, request.Definitions = q.Training, q.TrainedOn, q.Definitions
+	request.Adaptive, request.MinSupport, request.Ridge = then.Log.Adaptive, q.MinSupport, q.Ridge
 	for i, c := range ask.Candidates {
 		_, candidate, err := candidateOf(e.p.definitions.Catalogue(), i, c, q.Definitions)
 		if err != nil {
@@ -146,6 +148,21 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 		return nil, nextbest.Errorf(nextbest.Conflict, "the repeat gives another report: the log or the numerics have changed since")
 	}
 	return report, nil
+}
+
+// columns names the features of a schema, id@version.
+func columns(c *decisions.Catalogue) func(string) []string {
+	return func(schema string) []string {
+		ref, err := nextbest.ParseRef(schema)
+		if err != nil {
+			return nil
+		}
+		s, err := c.Schema(ref)
+		if err != nil {
+			return nil // its columns have no names here
+		}
+		return s.Names()
+	}
 }
 
 // queryOf selects the rows of an evaluation. Held customers are left out: a

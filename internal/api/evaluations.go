@@ -34,6 +34,8 @@ type Evaluation struct {
 	// What is shown beside the usual figures.
 	Estimators  []string `json:"estimators,omitempty" maxItems:"40" doc:"beside IPS, SNIPS, DM and DR, with hyperparameters: dros:lambda=1, switch_dr:tau=slope"`
 	RewardModel string   `json:"reward_model,omitempty" enum:"ridge,logistic" doc:"absent: ridge; logistic takes rewards of 0 and 1"`
+	Segments    []string `json:"segments,omitempty" maxItems:"8" doc:"keys by whose values candidates are shown: policy, day, arm, context.<key>, customer.<key>"`
+	Tree        bool     `json:"tree,omitempty" doc:"say for whom which action is best, by a tree of two questions"`
 	Bootstrap   int      `json:"bootstrap,omitempty" minimum:"100" maximum:"10000" doc:"replicates of a Poisson bootstrap by customer; absent: none"`
 }
 
