@@ -30,6 +30,21 @@ func newJudge(req *Request, s *study, l *lane, g ranges, r *Report) *judge {
 	return j
 }
 
+// picked says which kind of interval this log allows, and why.
+func (j *judge) picked() Picked {
+	rewards := "binary rewards"
+	if j.s.other > 0 {
+		rewards = "rewards of several sizes"
+	}
+	switch {
+	case j.req.Adaptive:
+		return Picked{methodBetting, "an adaptive logger; " + rewards + ": empirical likelihood needs loggers that did not learn from the rows"}
+	case !j.declared:
+		return Picked{methodBetting, "a fixed logger without a declared floor; " + rewards + ": empirical likelihood needs the largest possible weight, which is never taken from the sample"}
+	}
+	return Picked{methodLikelihood, fmt.Sprintf("a fixed logger with weights of at most %.4g by its declared floor; %s", j.maxWeight, rewards)}
+}
+
 // refusals are those that concern the log, whatever the candidate.
 func (j *judge) refusals() (out []estimators.Refusal) {
 	s := j.s

@@ -25,6 +25,7 @@ type Report struct {
 	Level     float64       `json:"level"`
 	Delta     float64       `json:"delta"`
 	Log       LogSummary    `json:"log"`
+	Picked    Picked        `json:"picked"`
 	BestFixed []string      `json:"best_fixed"` // chosen for each fold from the folds before it; "" where none could be
 	Cells     []Calibration `json:"calibration"`
 	Overlap   []ActionShare `json:"overlap"`
@@ -208,6 +209,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	r.warn(req, s)
 
 	j := newJudge(req, s, l, g, r)
+	r.Picked = j.picked()
 	r.Uplift = l.uplift.figures(names, j.evidence(l.tallies[0]), j.general)
 	if l.tree != nil {
 		r.Tree = j.tree(l, names)

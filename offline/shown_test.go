@@ -59,3 +59,23 @@ func TestShown(t *testing.T) {
 		t.Errorf("an estimator that needs clusters, and seven replicates: %v", err)
 	}
 }
+
+// The report says which kind of interval the log allows, and uses it.
+func TestPicked(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Simulation, *Request)
+		want   string
+	}{
+		"fixed, floored": {func(*Simulation, *Request) {}, methodLikelihood},
+		"no floor":       {func(s *Simulation, _ *Request) { s.Undeclared = true }, methodBetting},
+		"adaptive":       {func(_ *Simulation, r *Request) { r.Adaptive = true }, methodBetting},
+	} {
+		s := conversions()
+		req := request(s, s.Best())
+		c.change(s, &req)
+		report := evaluated(t, s, req)
+		if ips := get(t, report, "best").IPS; report.Picked.Interval != c.want || report.Picked.Why == "" || ips.Method != c.want {
+			t.Errorf("%s: picked %+v, IPS by %s, want %s", name, report.Picked, ips.Method, c.want)
+		}
+	}
+}
