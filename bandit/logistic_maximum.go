@@ -45,18 +45,14 @@ type logisticMaximum struct {
 func (q *logisticMaximum) probabilities(p, mean, sd []float64, r *Request) error {
 	q.nodes = 0
 	q.arms, q.points = q.arms[:0], sized(q.points, len(p))
-	// Offsets are taken relative to the first action's, where most are equal:
-	// small probabilities then keep their digits.
-	_, origin := r.arbitration(0)
+	origin := highestStart(mean, sd, r)
 	lo, hi := math.Inf(-1), math.Inf(-1) // where the integration starts and ends
 	top := math.Inf(-1)                  // largest point mass
 	for a, m := range mean {
 		p[a] = 0
-		scale, offset := r.arbitration(a)
-		low, s := offset-origin, sd[a]
-		if scale < 0 {
-			low, scale, m = low+scale, -scale, -m
-		}
+		low, scale, mirror := r.upward(a)
+		low, m = low-origin, mirror*m
+		s := sd[a]
 		score := func(g float64) float64 { return low + float64(scale*logistic(g)) }
 		start, end := score(m-float64(tail*s)), score(m+float64(tail*s))
 		if s <= leastDeviation || !(end > start) {
@@ -97,6 +93,31 @@ func (q *logisticMaximum) probabilities(p, mean, sd []float64, r *Request) error
 	return nil
 }
 
+// upward returns the lowest value of action i's score and how far it reaches
+// above it; where it falls with the logit, mirror is −1 and the logit's sign is
+// to be changed, else 1.
+func (r *Request) upward(i int) (low, height, mirror float64) {
+	scale, offset := r.arbitration(i)
+	if scale < 0 {
+		return offset + scale, -scale, -1
+	}
+	return offset, scale, 1
+}
+
+// highestStart returns the lowest value of the score that starts highest.
+// Working relative to it keeps the digits of the place where the integrand lives,
+// however far below the other scores lie.
+func highestStart(mean, sd []float64, r *Request) float64 {
+	origin, best := 0.0, math.Inf(-1)
+	for a, m := range mean {
+		low, height, mirror := r.upward(a)
+		if start := low + float64(height*logistic(float64(mirror*m)-float64(tail*sd[a]))); start > best {
+			best, origin = start, low
+		}
+	}
+	return origin
+}
+
 // integrate adds the arms' probabilities over [lo, hi] to p. below is F(lo).
 func (q *logisticMaximum) integrate(p []float64, lo, hi, below float64) {
 	width := 1.25 // of a panel, in units of the narrowest arm's local scale
@@ -131,6 +152,9 @@ func (q *logisticMaximum) integrate(p []float64, lo, hi, below float64) {
 			if miss > tolerance && width > narrowestPanel {
 				width = 0.7 * width
 				continue
+			}
+			if miss > tolerance { // scores are narrow for the resolution of y
+				q.jump(y, end, above-below)
 			}
 			for i := range q.arms {
 				p[q.arms[i].slot] += q.arms[i].part
@@ -171,6 +195,23 @@ func (q *logisticMaximum) cdf(y float64) float64 {
 		}
 	}
 	return f
+}
+
+// jump leaves in each arm's part what F gains over [y0, y1], in proportion to
+// what the logarithm of the arm's own distribution function gains: exact where
+// these grow in step, since F′ = F Σ_a (log F_a)′.
+func (q *logisticMaximum) jump(y0, y1, gain float64) {
+	var sum float64
+	for i := range q.arms {
+		a := &q.arms[i]
+		before, _ := a.place(y0)
+		after, _ := a.place(y1)
+		a.part = max(math.Log(normalCDF(after)/normalCDF(before)), 0)
+		sum += a.part
+	}
+	for i := range q.arms {
+		q.arms[i].part *= gain / sum
+	}
 }
 
 // panel integrates over [y0, y1] with 8 nodes, leaves each arm's share in its

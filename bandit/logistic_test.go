@@ -364,3 +364,35 @@ func BenchmarkLogistic(b *testing.B) {
 		})
 	}
 }
+
+// TestLogisticProbabilitiesOfDistantScores has scores in the running that are
+// narrow for the resolution of others' offsets: the shares add up none the less,
+// and what is far below changes nothing.
+func TestLogisticProbabilitiesOfDistantScores(t *testing.T) {
+	for _, c := range []struct{ mean, sd, scale, offset []float64 }{
+		{[]float64{0.41, 0.40, 0.60, 0, 0}, []float64{0.36, 0.36, 0.35, 0.37, 0.37}, []float64{-1, 2.6e-4, 1, 1.88e-6, 1}, []float64{-1.8e10, -728, 1, 1, 1}},
+		{[]float64{0.96, -0.69}, []float64{0.27, 0.21}, []float64{0, 5.1e-12}, []float64{0, 1}},
+		{[]float64{-0.63, 1.16, -0.71, -0.15, 0.93}, []float64{0.16, 0.12, 0.14, 0.14, 0.14}, []float64{0, 1, 6.5e-4, 0, -1}, []float64{-1.39e11, 1, -1.7e-4, -0.04, 0}},
+		{[]float64{0, 1, -1}, []float64{1, 1, 1}, []float64{1e-13, -2e-13, 1e-12}, []float64{1, 1, 1}},
+		{[]float64{0, 0, 0}, []float64{1, 1, 1}, []float64{1e10, -1e10, 1e-5}, []float64{0, 1e10, 5e9}},
+		{[]float64{0, 0}, []float64{1, 3}, []float64{1, 1}, []float64{1e12, 1e12 + 0.5}},
+	} {
+		k := len(c.mean)
+		var q logisticMaximum
+		p, alone := make([]float64, k), make([]float64, k)
+		if err := q.probabilities(p, c.mean, c.sd, &Request{Arms: make([]int32, k), Scale: c.scale, Offset: c.offset}); err != nil {
+			t.Error(err)
+			continue
+		}
+		// The same without the first action, where it has no chance.
+		if p[0] != 0 {
+			continue
+		}
+		if err := q.probabilities(alone[1:], c.mean[1:], c.sd[1:], &Request{Arms: make([]int32, k-1), Scale: c.scale[1:], Offset: c.offset[1:]}); err != nil {
+			t.Error(err)
+		}
+		if !equal(p, alone, 1e-12) {
+			t.Errorf("%v with an action that has no chance, %v without it", p, alone)
+		}
+	}
+}
