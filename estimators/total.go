@@ -87,8 +87,30 @@ const (
 	needSlotModel
 )
 
+// plain reports whether a row has nothing wrong, where no more than weight,
+// reward and model are needed: nearly always.
+func (n needs) plain(r *Row) bool {
+	if n&^(needWeight|needReward|needModel) != 0 {
+		return false
+	}
+	if n&needWeight != 0 && !(r.Weight >= 0 && r.Weight <= math.MaxFloat64) {
+		return false
+	}
+	v := 0.0 // not finite where a value is not
+	if n&needReward != 0 {
+		v += r.Reward * 0
+	}
+	if n&needModel != 0 {
+		v += r.Q*0 + r.QPolicy*0
+	}
+	return v == 0
+}
+
 // check returns a *RowError for what cannot be used.
 func (n needs) check(r *Row, row int) error {
+	if n.plain(r) {
+		return nil
+	}
 	for _, c := range [...]struct {
 		need needs
 		name string

@@ -57,8 +57,9 @@ func (s *Store) rows(ctx context.Context, plan *rowPlan, fn func(*nextbest.Batch
 		<-ended
 	}()
 
+	out := newRelay(ctx, cancel, fn)
 	in := newRowColumns(plan.contexts)
-	m := &rowMerge{plan: plan, in: in, rewards: rewards, emit: fn, signatures: make(map[string]*signature), dictionary: make(map[string]uint32)}
+	m := &rowMerge{plan: plan, in: in, rewards: rewards, emit: out.send, signatures: make(map[string]*signature), dictionary: make(map[string]uint32)}
 	err := s.bulk(ctx, ch.Query{
 		Body: plan.decisions(), Result: in.results, Settings: readSettings(plan.batch, 512<<20),
 		OnResult: func(context.Context, proto.Block) error {
@@ -66,13 +67,19 @@ func (s *Store) rows(ctx context.Context, plan *rowPlan, fn func(*nextbest.Batch
 			return m.err
 		},
 	})
+	if m.err == nil && err == nil {
+		m.err = m.finish()
+	}
+	if e := out.close(); e != nil {
+		return e
+	}
 	if m.err != nil {
 		return m.err
 	}
 	if err != nil {
 		return storeError("read rows", err)
 	}
-	return m.finish()
+	return nil
 }
 
 // readSettings are the settings of a long sorted read: blocks of so many rows;
