@@ -12,7 +12,7 @@ type Policy interface {
 	// Distribution fills p and scores, which are as long as r.Arms, with the
 	// probability and the score of each eligible action, the exploration floor
 	// included. Scores are the index of linucb, the posterior mean of
-	// linear_thompson and the prediction of epsilon_greedy, after arbitration,
+	// linear_thompson and the prediction of epsilon_greedy or of the call (external), after arbitration,
 	// and 0 for policies that do not score. An error says that the request does
 	// not fit the model or cannot be scored in floating point; p is then void.
 	Distribution(p, scores []float64, r *Request) error
@@ -38,14 +38,17 @@ type Request struct {
 	// Preferred is, for rules, the position among the eligible actions of the
 	// action that the first matching rule names; −1 when no rule matched.
 	Preferred int
+	// Scores holds the predicted response of each eligible action where the call
+	// brought them, for external; nil elsewhere.
+	Scores []float64
 }
 
 // check panics where lengths disagree, which is a mistake in the calling code.
 func (r *Request) check(p, scores []float64) {
 	k := len(r.Arms)
-	if k == 0 || len(p) != k || len(scores) != k || r.Scale != nil && len(r.Scale) != k || r.Offset != nil && len(r.Offset) != k || r.Preferred >= k {
-		panic(fmt.Sprintf("bandit: %d eligible actions with %d probabilities, %d scores, %d scales, %d offsets, preferred %d",
-			k, len(p), len(scores), len(r.Scale), len(r.Offset), r.Preferred))
+	if k == 0 || len(p) != k || len(scores) != k || r.Scale != nil && len(r.Scale) != k || r.Offset != nil && len(r.Offset) != k || r.Scores != nil && len(r.Scores) != k || r.Preferred >= k {
+		panic(fmt.Sprintf("bandit: %d eligible actions with %d probabilities, %d scores, %d scales, %d offsets, %d given scores, preferred %d",
+			k, len(p), len(scores), len(r.Scale), len(r.Offset), len(r.Scores), r.Preferred))
 	}
 }
 
@@ -63,6 +66,10 @@ var algorithms = map[string]algorithm{
 	"rules": {
 		params: []parameter{{name: "epsilon", def: 0, min: 0, max: 1}},
 		build:  newRules,
+	},
+	"external": {
+		params:   []parameter{{name: "epsilon", def: 0.05, min: 0, max: 1}, {name: "temperature", min: 0, max: 1e6}},
+		external: true, build: newExternal,
 	},
 	"epsilon_greedy": {
 		params: []parameter{{name: "epsilon", def: 0.05, min: 0, max: 1}, ridge},

@@ -50,6 +50,8 @@ type algorithm struct {
 	params []parameter
 	// learns says that the policy scores actions with a model.
 	learns bool
+	// external says that the scores come with the request.
+	external bool
 	// contextFree says that it sees the bias alone.
 	contextFree bool
 	// unitRewards says that it learns from rewards between 0 and 1 alone.
@@ -75,8 +77,12 @@ func (s Spec) param(name string) float64 {
 // bias alone.
 func (s Spec) ContextFree() bool { return algorithms[s.Algorithm].contextFree }
 
+// External reports whether the policy decides by scores that come with the
+// request.
+func (s Spec) External() bool { return algorithms[s.Algorithm].external }
+
 // Learns reports whether the policy has a model and scores the actions. The
-// scores of the others are all 0 and mean nothing.
+// scores of the others but external are all 0 and mean nothing.
 func (s Spec) Learns() bool { return algorithms[s.Algorithm].learns }
 
 // Algorithms returns the names of the algorithms, sorted.

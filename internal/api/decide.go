@@ -25,22 +25,24 @@ type asking struct {
 	scan       scanner
 	context    map[string]any
 	attributes map[string]any
+	scores     map[string]float64
 	answer     []byte
 }
 
 var askings = sync.Pool{New: func() any {
-	return &asking{context: map[string]any{}, attributes: map[string]any{}}
+	return &asking{context: map[string]any{}, attributes: map[string]any{}, scores: map[string]float64{}}
 }}
 
 // maxKept bounds the maps that go back to the pool.
 const maxKept = 512
 
 func (a *asking) give() {
-	if cap(a.body) > 1<<18 || cap(a.answer) > 1<<18 || len(a.context) > maxKept || len(a.attributes) > maxKept {
+	if cap(a.body) > 1<<18 || cap(a.answer) > 1<<18 || len(a.context) > maxKept || len(a.attributes) > maxKept || len(a.scores) > maxKept {
 		return
 	}
 	clear(a.context)
 	clear(a.attributes)
+	clear(a.scores)
 	a.body, a.answer = a.body[:0], a.answer[:0]
 	askings.Put(a)
 }
@@ -90,11 +92,11 @@ func (s *Server) takeDecision(c *gin.Context) error {
 func (a *asking) call() (decisions.Call, error) {
 	s := &a.scan
 	s.reset(a.body)
-	call := decisions.Call{Context: a.context, Customer: decisions.Customer{Attributes: a.attributes}}
+	call := decisions.Call{Context: a.context, Scores: a.scores, Customer: decisions.Customer{Attributes: a.attributes}}
 	if err := s.open('{'); err != nil {
 		return call, err
 	}
-	const placement, customer, context, durable = 1, 2, 4, 8
+	const placement, customer, context, durable, scores = 1, 2, 4, 8, 16
 	seen := 0
 	for first := true; ; first = false {
 		name, ok, err := s.name(first)
@@ -121,6 +123,11 @@ func (a *asking) call() (decisions.Call, error) {
 			bit, field = context, "context"
 			if len(a.context) == 0 {
 				err = s.fields(a.context, 1)
+			}
+		case "scores":
+			bit, field = scores, "scores"
+			if len(a.scores) == 0 {
+				err = s.numbers(a.scores)
 			}
 		case "durable":
 			bit, field = durable, "durable"

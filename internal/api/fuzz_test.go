@@ -21,11 +21,12 @@ var fuzzKinds = func() *rewardKinds {
 // same; what encoding/json refuses, the scanner refuses.
 func FuzzDecisionBody(f *testing.F) {
 	for _, seed := range []string{decisionBody, string(largeCall()), `{"placement":"web","customer":{"id":"\ud83d\ude00"},"context":{"a":[1,-0.5e-3,true,{"b":"c"}]},"durable":false}`,
-		`{"placement":"a","customer":{"id":"b"},"context":{"x":1e999}}`, `{"placement":"a","customer":{"id":"b"},"context":{"x":123456789012345678901234567890.5}}`, `[`, `{"a":null}`} {
+		`{"placement":"a","customer":{"id":"b"},"context":{"x":1e999}}`, `{"placement":"a","customer":{"id":"b"},"context":{"x":123456789012345678901234567890.5}}`, `[`, `{"a":null}`,
+		`{"placement":"a","customer":{"id":"b"},"scores":{"x":1,"y":-2.5e-3}}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		a := &asking{body: body, context: map[string]any{}, attributes: map[string]any{}}
+		a := &asking{body: body, context: map[string]any{}, attributes: map[string]any{}, scores: map[string]float64{}}
 		call, err := a.call()
 		var want map[string]any
 		bad := json.Unmarshal(body, &want)
@@ -40,6 +41,15 @@ func FuzzDecisionBody(f *testing.F) {
 		}
 		if context, _ := want["context"].(map[string]any); len(context)+len(call.Context) > 0 && !reflect.DeepEqual(call.Context, context) {
 			t.Errorf("context %v, want %v", call.Context, context)
+		}
+		scores, _ := want["scores"].(map[string]any)
+		for name, v := range scores {
+			if got, ok := call.Scores[name]; !ok || got != v {
+				t.Errorf("score of %s %v, want %v", name, got, v)
+			}
+		}
+		if len(scores) != len(call.Scores) {
+			t.Errorf("scores %v, want %v", call.Scores, scores)
 		}
 		customer := want["customer"].(map[string]any)
 		if call.Placement != want["placement"] || call.Customer.ID != customer["id"] {

@@ -19,10 +19,11 @@ import (
 
 // DecisionRequest describes the body of a decision call, which is read by hand.
 type DecisionRequest struct {
-	Placement string         `json:"placement" doc:"id of the placement"`
-	Customer  CustomerInCall `json:"customer"`
-	Context   map[string]any `json:"context,omitempty" doc:"features of the moment: numbers, texts, booleans; null is refused"`
-	Durable   *bool          `json:"durable,omitempty" doc:"false: answer before the record is on disk, and lose it with the process; default true"`
+	Placement string             `json:"placement" doc:"id of the placement"`
+	Customer  CustomerInCall     `json:"customer"`
+	Context   map[string]any     `json:"context,omitempty" doc:"features of the moment: numbers, texts, booleans; null is refused"`
+	Scores    map[string]float64 `json:"scores,omitempty" doc:"predicted response of each action, by a model of yours, where an external policy decides: one for every eligible action, do-nothing included; others are logged and ignored"`
+	Durable   *bool              `json:"durable,omitempty" doc:"false: answer before the record is on disk, and lose it with the process; default true"`
 }
 
 // CustomerInCall is whom a decision is about.

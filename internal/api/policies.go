@@ -14,7 +14,7 @@ import (
 
 // Policy is the document of a policy version.
 type Policy struct {
-	Algorithm      string               `json:"algorithm" enum:"uniform,fixed,rules,epsilon_greedy,softmax,squarecb,ucb1,beta_thompson,linucb,linear_thompson,hybrid_linucb,shared_thompson,hurdle_thompson,logistic_thompson"`
+	Algorithm      string               `json:"algorithm" enum:"uniform,fixed,rules,external,epsilon_greedy,softmax,squarecb,ucb1,beta_thompson,linucb,linear_thompson,hybrid_linucb,shared_thompson,hurdle_thompson,logistic_thompson"`
 	Params         map[string]float64   `json:"params,omitempty" doc:"the algorithm's parameters; absent ones take their defaults"`
 	Features       string               `json:"features,omitempty" doc:"id@version of the feature schema"`
 	Weights        map[string]float64   `json:"weights,omitempty" doc:"fixed: weight of each action"`

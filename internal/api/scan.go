@@ -386,6 +386,27 @@ func (s *scanner) fields(m map[string]any, depth int) error {
 	}
 }
 
+// numbers reads an object of numbers into m, which must be empty.
+func (s *scanner) numbers(m map[string]float64) error {
+	if err := s.open('{'); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		b, ok, err := s.name(first)
+		if err != nil || !ok {
+			return err
+		}
+		name, before := s.intern(b), len(m)
+		v, err := s.number()
+		if err != nil {
+			return inField(err, name)
+		}
+		if m[name] = v; len(m) == before {
+			return inField(refuse("the name appears twice"), name)
+		}
+	}
+}
+
 func (s *scanner) array(depth int) ([]any, error) {
 	if depth > maxDepth {
 		return nil, refuse("nested deeper than %d levels", maxDepth)

@@ -46,6 +46,7 @@ func TestEveryAlgorithmReplays(t *testing.T) {
 			for i := range 12 {
 				c := call(fmt.Sprint("C-", i%5))
 				c.Context["recency"] = float64(i) / 2
+				c.Scores = map[string]float64{"do-nothing": 0, "mens": float64(i) / 7, "womens": 0.3, "sale": 0.1, "vip": -1, "elsewhere": 5}
 				if _, err := p.Decide(t.Context(), c); err != nil {
 					t.Fatalf("%s, model %d: %v", algorithm, model, err)
 				}

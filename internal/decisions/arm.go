@@ -128,8 +128,10 @@ type question struct {
 	offset   []float64 // nil: 0
 	input    *rules.Input
 	actions  []*actions.Compiled // the list that eligible points into; may hold nil in replays
+	given    map[string]float64  // the call's scores by action
 
 	arms    []int32
+	scores  []float64
 	request bandit.Request
 }
 
@@ -145,7 +147,29 @@ func (a *arm) distribution(p, scores []float64, q *question, ids []int32, x []fl
 	if len(a.rules) > 0 {
 		r.Preferred = a.preferred(q)
 	}
+	if a.spec.External() {
+		if err := q.unscored(); err != nil {
+			return err
+		}
+		q.scores = q.scores[:0]
+		for _, name := range q.names {
+			q.scores = append(q.scores, q.given[name])
+		}
+		r.Scores = q.scores
+	}
 	return a.policy.Distribution(p, scores, r)
+}
+
+// unscored returns an error that names the eligible actions to which the call
+// gave no score, nil when there is none.
+func (q *question) unscored() error {
+	var p nextbest.Problems
+	for _, name := range q.names {
+		if _, ok := q.given[name]; !ok {
+			p.Add("scores."+name, "is missing: an external policy decides here, and %s is eligible; send a score for every action of the placement, %s included", name, nextbest.DoNothing)
+		}
+	}
+	return p.Err("call")
 }
 
 // preferred returns the position of the action of the first rule whose

@@ -15,6 +15,10 @@ type Call struct {
 	Placement string
 	Customer  Customer
 	Context   map[string]any // features of the moment, as encoding/json decodes them
+	// Scores are predicted responses by action, of a model that lives elsewhere,
+	// for policies that are external. They are logged, those of actions that are
+	// not eligible included.
+	Scores map[string]float64
 	// Key makes the call idempotent: the same key with the same call gets the
 	// first answer again. "" means no key.
 	Key string

@@ -52,8 +52,8 @@ func (c *Catalogue) CandidateAt(policy nextbest.Ref, model, revision uint64) (*C
 
 type candidateScratch struct {
 	replay
-	row               uuid.UUID // whose contexts are decoded
-	context, customer map[string]any
+	row  uuid.UUID // whose contexts are decoded
+	said loggedContext
 }
 
 // Name returns policy@version, or policy@version/model.
@@ -61,9 +61,10 @@ func (k *Candidate) Name() string { return k.name }
 
 // ContextFree reports whether rows need not carry their contexts when their
 // features are in the given schemas (id@version): policies with rules always
-// need them, and policies with another feature schema.
+// need them, as do those that decide by a call's scores and policies with another
+// feature schema.
 func (k *Candidate) ContextFree(features []string) bool {
-	if len(k.arm.rules) > 0 {
+	if len(k.arm.rules) > 0 || k.arm.spec.External() {
 		return false
 	}
 	return k.arm.features.ID == "" || len(features) == 1 && features[0] == k.arm.spec.Features
@@ -95,21 +96,26 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 		return nextbest.Errorf(nextbest.Invalid, "candidate %s on decision %s: %w", k.name, b.Decision[row], nextbest.Errorf(nextbest.Invalid, format, args...))
 	}
 	logged := k.arm.features.ID != "" && b.Width == k.arm.schema.Width() && row < len(b.Features) && b.Features[row] == k.arm.spec.Features
-	if len(k.arm.rules) > 0 || k.arm.features.ID != "" && !logged {
+	if len(k.arm.rules) > 0 || k.arm.spec.External() || k.arm.features.ID != "" && !logged {
 		if b.Contexts == nil {
-			return fail("its rules or its schema %s need the rows' contexts, and they were not read", k.arm.features)
+			return fail("its rules, scores or schema %s need the rows' contexts, and they were not read", k.arm.features)
 		}
 		if s.row != b.Decision[row] || s.row == uuid.Nil {
 			var err error
-			if s.context, s.customer, err = readContext(b.Contexts[row]); err != nil {
+			if s.said, err = readContext(b.Contexts[row]); err != nil {
 				return fail("%w", err)
 			}
 			s.row = b.Decision[row]
 		}
 	} else {
-		s.row, s.context, s.customer = uuid.UUID{}, nil, nil
+		s.row, s.said = uuid.UUID{}, loggedContext{}
 	}
-	s.situate(s.context, s.customer, time.UnixMicro(b.Time[row]))
+	s.situate(s.said, time.UnixMicro(b.Time[row]))
+	if k.arm.spec.External() {
+		if err := s.question.unscored(); err != nil {
+			return lacking{fail("%w", err)}
+		}
+	}
 	var x []float32
 	switch {
 	case k.arm.schema == nil:
@@ -117,7 +123,7 @@ func (k *Candidate) Distribution(p []float64, b *nextbest.Batch, row int) error 
 		x = b.X[row*b.Width : (row+1)*b.Width]
 	default:
 		var err error
-		if x, err = s.encode(k.arm, s.context, time.UnixMicro(b.Time[row])); err != nil {
+		if x, err = s.encode(k.arm, s.said.Context, time.UnixMicro(b.Time[row])); err != nil {
 			return lacking{fail("%w", err)}
 		}
 	}

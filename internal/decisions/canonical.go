@@ -14,7 +14,8 @@ import (
 
 const maxNesting = 16
 
-// canonical writes {"context":…,"customer":…} with sorted keys, the shortest
+// canonical writes {"context":…,"customer":…}, and "scores" where the call brought
+// some, with sorted keys, the shortest
 // numbers that read back to the same bits, and without the fields that
 // identify the customer, so that equal calls give equal bytes and the bytes
 // give back the very values that were used.
@@ -34,12 +35,16 @@ type member struct {
 	value any
 }
 
-func (c *canonical) write(context, customer map[string]any) ([]byte, *nextbest.Error) {
+func (c *canonical) write(context, customer map[string]any, scores map[string]float64) ([]byte, *nextbest.Error) {
 	c.buf, c.members, c.foreign, c.fault = c.buf[:0], c.members[:0], false, nil
 	c.buf = append(c.buf, `{"context":`...)
 	c.context(context)
 	c.buf = append(c.buf, `,"customer":`...)
 	c.object(customer, "customer", 0, true)
+	if len(scores) > 0 {
+		c.buf = append(c.buf, `,"scores":`...)
+		c.scores(scores)
+	}
 	c.buf = append(c.buf, '}')
 	return c.buf, c.fault
 }
@@ -70,10 +75,20 @@ func (c *canonical) context(m map[string]any) {
 	slices.Sort(c.known)
 }
 
+// scores writes the object of the scores.
+func (c *canonical) scores(scores map[string]float64) {
+	for name, v := range scores {
+		c.members = append(c.members, member{name, v})
+	}
+	slices.SortFunc(c.members, func(a, b member) int { return strings.Compare(a.key, b.key) })
+	c.sorted(c.members, "scores", 0)
+	c.forget(0)
+}
+
 // LogContext returns context and customer as the log of decisions holds them.
 // The error is nextbest.Invalid and names the field.
 func LogContext(context, customer map[string]any) ([]byte, error) {
-	b, fault := new(canonical).write(context, customer)
+	b, fault := new(canonical).write(context, customer, nil)
 	if fault != nil {
 		return nil, fault
 	}
@@ -207,14 +222,18 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
+// loggedContext is what the context of a row of the log holds.
+type loggedContext struct {
+	Context  map[string]any     `json:"context"`
+	Customer map[string]any     `json:"customer"`
+	Scores   map[string]float64 `json:"scores"`
+}
+
 // readContext decodes what write wrote.
-func readContext(b []byte) (context, customer map[string]any, err error) {
-	var v struct {
-		Context  map[string]any `json:"context"`
-		Customer map[string]any `json:"customer"`
-	}
+func readContext(b []byte) (loggedContext, error) {
+	var v loggedContext
 	if err := json.Unmarshal(b, &v); err != nil {
-		return nil, nil, nextbest.Errorf(nextbest.Invalid, "logged context: %w", err)
+		return loggedContext{}, nextbest.Errorf(nextbest.Invalid, "logged context: %w", err)
 	}
-	return v.Context, v.Customer, nil
+	return v, nil
 }

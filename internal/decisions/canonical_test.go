@@ -18,18 +18,19 @@ func TestCanonical(t *testing.T) {
 	got, fault := c.write(
 		map[string]any{"b": 1.0, "a": []any{nil, true, "x\"\\\n\u2028é"}, "c": map[string]any{"z": 1e21, "y": -0.1, "x": math.Copysign(0, -1)}},
 		map[string]any{"id": "secret", "type": "crm", "consent": map[string]any{"email": true, "id": "kept"}},
+		map[string]float64{"womens": 0.25, "mens": -1e-7},
 	)
-	want := `{"context":{"a":[null,true,"x\"\\\u000a` + "\u2028é" + `"],"b":1,"c":{"x":-0,"y":-0.1,"z":1e+21}},"customer":{"consent":{"email":true,"id":"kept"}}}`
+	want := `{"context":{"a":[null,true,"x\"\\\u000a` + "\u2028é" + `"],"b":1,"c":{"x":-0,"y":-0.1,"z":1e+21}},"customer":{"consent":{"email":true,"id":"kept"}},"scores":{"mens":-1e-07,"womens":0.25}}`
 	if fault != nil || string(got) != want || c.foreign {
 		t.Errorf("%s, %v, foreign %v; want %s", got, fault, c.foreign, want)
 	}
-	if got, fault := c.write(nil, nil); string(got) != `{"context":{},"customer":{}}` || fault != nil {
+	if got, fault := c.write(nil, nil, nil); string(got) != `{"context":{},"customer":{}}` || fault != nil {
 		t.Errorf("empty: %s, %v", got, fault)
 	}
-	if _, fault := c.write(map[string]any{"n": json.Number("1e999")}, nil); fault == nil {
+	if _, fault := c.write(map[string]any{"n": json.Number("1e999")}, nil, nil); fault == nil {
 		t.Error("1e999 was taken for a number")
 	}
-	if got, fault := c.write(map[string]any{"n": json.Number("12"), "f": float32(0.5), "i": 3, "j": int64(4)}, nil); fault != nil || !c.foreign || string(got) != `{"context":{"f":0.5,"i":3,"j":4,"n":12},"customer":{}}` {
+	if got, fault := c.write(map[string]any{"n": json.Number("12"), "f": float32(0.5), "i": 3, "j": int64(4)}, nil, nil); fault != nil || !c.foreign || string(got) != `{"context":{"f":0.5,"i":3,"j":4,"n":12},"customer":{}}` {
 		t.Errorf("Go numbers: %s, %v", got, fault)
 	}
 }
@@ -46,8 +47,8 @@ func TestCanonicalAgain(t *testing.T) {
 	for i := range 3 * len(contexts) {
 		context := contexts[i*7%len(contexts)]
 		var fresh canonical
-		want, _ := fresh.write(context, nested)
-		if got, fault := c.write(context, nested); fault != nil || !bytes.Equal(got, want) {
+		want, _ := fresh.write(context, nested, nil)
+		if got, fault := c.write(context, nested, nil); fault != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%s, %v; want %s", got, fault, want)
 		}
 	}
@@ -64,19 +65,20 @@ func FuzzCanonical(f *testing.F) {
 			return
 		}
 		var c canonical
-		first, fault := c.write(v, nil)
+		first, fault := c.write(v, nil, nil)
 		if fault != nil {
 			return
 		}
-		again, _, err := readContext(first)
+		back, err := readContext(first)
 		if err != nil {
 			t.Fatalf("%s: %v", first, err)
 		}
+		again := back.Context
 		if len(v) > 0 && !reflect.DeepEqual(v, again) {
 			t.Fatalf("%v became %v by %s", v, again, first)
 		}
 		var c2 canonical
-		if second, _ := c2.write(again, nil); !bytes.Equal(first, second) {
+		if second, _ := c2.write(again, nil, nil); !bytes.Equal(first, second) {
 			t.Fatalf("%s, then %s", first, second)
 		}
 	})

@@ -27,11 +27,13 @@ type placement struct {
 	// cool-down, or some action anywhere counts the contacts made here.
 	tracked bool
 	// policy serves customers outside the experiment.
-	policy  *served
-	trial   *trial // nil: no experiment is running
-	schemas []schemaUse
-	shared  int   // index of the schema that rows of policies without one carry, -1: none
-	err     error // why the placement cannot decide
+	policy *served
+	// external says that some arm decides by scores that come with the call.
+	external bool
+	trial    *trial // nil: no experiment is running
+	schemas  []schemaUse
+	shared   int   // index of the schema that rows of policies without one carry, -1: none
+	err      error // why the placement cannot decide
 }
 
 // served is an arm at a placement.
@@ -136,6 +138,7 @@ func (c *Catalogue) serve(p *placement, policy nextbest.Ref, model uint64, learn
 		addError(problems, at, err)
 		return nil
 	}
+	p.external = p.external || a.spec.External()
 	s := &served{arm: a, slot: -1, ids: make([]int32, len(p.ids))}
 	for i, id := range p.ids {
 		s.ids[i] = a.policy.Arm(id)

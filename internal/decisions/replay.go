@@ -51,9 +51,9 @@ func (r *replay) ask(eligible int, name func(i int) string, define func(name str
 	}
 }
 
-// situate sets the variables of rules.
-func (r *replay) situate(context, customer map[string]any, at time.Time) {
-	r.input.Context, r.input.Customer = context, customer
+// situate sets the variables of rules and the call's scores.
+func (r *replay) situate(said loggedContext, at time.Time) {
+	r.input.Context, r.input.Customer, r.question.given = said.Context, said.Customer, said.Scores
 	r.input.SetNow(at)
 }
 

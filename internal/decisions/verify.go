@@ -129,15 +129,15 @@ func (v *verifier) row(d *nextbest.Decision) []Difference {
 		v.differs("eligible", d.Eligible, "sorted, with do-nothing")
 	}
 	v.checkDraw(chosen)
-	var customer map[string]any
-	var err error
-	if v.context, customer, err = readContext(d.Context); err != nil {
+	said, err := readContext(d.Context)
+	if err != nil {
 		v.differs("context", string(d.Context), err)
 		return v.found
 	}
+	v.context = said.Context
 	v.checkX()
 	v.ask(len(d.Eligible), func(i int) string { return d.Eligible[i] }, func(name string) *actions.Compiled { return v.c.action(name, d.Catalogue) })
-	v.situate(v.context, customer, d.Time)
+	v.situate(said, d.Time)
 	v.checkServing()
 	v.checkArms(chosen)
 	v.checkAssignment()

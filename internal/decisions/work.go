@@ -59,21 +59,24 @@ func (w *work) prepare(c *Catalogue, pl *placement, call *Call, limit int) error
 		return err
 	}
 	w.customer = customer
-	buf, fault := w.canonical.write(call.Context, call.Customer.Attributes)
+	buf, fault := w.canonical.write(call.Context, call.Customer.Attributes, call.Scores)
 	if fault != nil {
 		return fault
 	}
 	if len(buf) > limit {
-		return nextbest.Errorf(nextbest.TooLarge, "context and customer have %d bytes; at most %d are allowed", len(buf), limit)
+		return nextbest.Errorf(nextbest.TooLarge, "context, customer and scores have %d bytes; at most %d are allowed", len(buf), limit)
 	}
 	attributes := call.Customer.Attributes
 	w.context = call.Context
 	if w.canonical.foreign || identifies(attributes) {
 		// Use exactly what the log will give back.
-		if w.context, attributes, err = readContext(buf); err != nil {
+		said, err := readContext(buf)
+		if err != nil {
 			return err
 		}
+		w.context, attributes = said.Context, said.Customer
 	}
+	w.question.given = call.Scores
 	w.input.Context, w.input.Customer = w.context, attributes
 	for len(w.x) < len(pl.schemas) {
 		w.x = append(w.x, nil)
@@ -155,6 +158,11 @@ func (w *work) decide(pl *placement) error {
 		q.names = append(q.names, pl.ids[e.Index])
 		w.scaled = append(w.scaled, pl.scale[e.Index])
 	}
+	if pl.external { // a call is refused or not whatever arm the customer is in
+		if err := q.unscored(); err != nil {
+			return err
+		}
+	}
 	k := len(q.eligible)
 	q.scale, q.offset = nil, nil
 	if pl.affine {
@@ -216,7 +224,7 @@ func (w *work) record(c *Catalogue, pl *placement, id uuid.UUID) *nextbest.Decis
 	if m.served != nil {
 		d.Policy, d.Model, slot = m.policySpec.name, m.model, m.slot
 		d.Numerics = bandit.Numerics
-		if m.spec.Learns() {
+		if m.spec.Learns() || m.spec.External() {
 			d.Scores = floats[k:]
 			copy(d.Scores, w.scores[:k])
 		}
