@@ -5,7 +5,7 @@ RACE     := $(if $(shell command -v gcc || command -v clang),-race)
 PURE     := . ./bandit ./estimators ./experiments ./offline ./internal/rules ./internal/actions
 STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
 
-.PHONY: test lint fuzz
+.PHONY: test lint notebooks fuzz
 
 test:
 	$(GO) test $(PURE)
@@ -14,7 +14,17 @@ ifneq ($(RACE),)
 	$(GO) test $(RACE) -short ./experiments ./offline
 	$(GO) test -run 'TestHillstrom$$' ./cmd/nextbest
 endif
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory notebooks lint
+
+# notebooks executes the notebook in a pinned environment of Python, which it
+# keeps in the user's cache; a figure that is not what the notebook asserts fails.
+notebooks:
+ifneq ($(shell command -v python3),)
+	$(GO) build -o bin/nextbest ./cmd/nextbest
+	python3 notebooks/run.py
+else
+	@echo "notebooks: skipped, there is no python3"
+endif
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these files"; exit 1; }
