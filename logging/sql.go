@@ -24,6 +24,9 @@ var publicViews = []string{"decisions", "impressions", "rewards", "reward_report
 // plainTables are the table functions that make rows of nothing.
 var plainTables = []string{"numbers", "numbers_mt", "zeros", "values", "format", "generateSeries", "generate_series"}
 
+// mostResult bounds a result in bytes: as ClickHouse counts them, and as written.
+const mostResult = 64 << 20
+
 // SQLLimits bound a statement of SQL.
 type SQLLimits struct {
 	Time   time.Duration // 0: 30 s
@@ -73,7 +76,9 @@ func (s *Store) SQL(ctx context.Context, query string, l SQLLimits) (*SQLResult,
 	ctx = statement
 	read := clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"readonly": 1, "max_execution_time": int(math.Ceil(l.Time.Seconds())),
-		"max_memory_usage": l.Memory, "max_result_rows": l.Rows, "max_result_bytes": 64 << 20, "result_overflow_mode": "throw",
+		"max_memory_usage": l.Memory, "max_result_rows": l.Rows, "max_result_bytes": mostResult, "result_overflow_mode": "throw",
+		// A dictionary would make little of what is much once it is written.
+		"low_cardinality_allow_in_native_format": 0,
 	}))
 	if m := describe.FindStringSubmatch(query); m != nil {
 		if !slices.Contains(publicViews, m[1]) {
@@ -176,6 +181,7 @@ func (s *Store) table(ctx context.Context, query string, l SQLLimits) (*SQLResul
 	}
 	defer rows.Close()
 	out := &SQLResult{Columns: []SQLColumn{}, Rows: [][]any{}}
+	room := resultRoom(mostResult)
 	types := rows.ColumnTypes()
 	for _, t := range types {
 		out.Columns = append(out.Columns, SQLColumn{t.Name(), t.DatabaseTypeName()})
@@ -189,7 +195,10 @@ func (s *Store) table(ctx context.Context, query string, l SQLLimits) (*SQLResul
 			return nil, storeError("read a result", err)
 		}
 		for i := range into {
-			into[i] = plain(reflect.ValueOf(into[i]).Elem())
+			into[i] = room.plain(reflect.ValueOf(into[i]).Elem())
+		}
+		if room < 0 {
+			return nil, tooBig(l)
 		}
 		out.Rows = append(out.Rows, into)
 	}
@@ -199,9 +208,14 @@ func (s *Store) table(ctx context.Context, query string, l SQLLimits) (*SQLResul
 	return out, nil
 }
 
-// plain turns a scanned value into one that encoding/json can write.
-func plain(v reflect.Value) any {
-	if !v.IsValid() {
+// resultRoom is how many bytes a result may still take, about as JSON writes it.
+// Below 0 the result is too big and its values are worth nothing.
+type resultRoom int
+
+// plain turns a scanned value into one that encoding/json can write, and takes
+// its room: two bytes for a value and its comma, and a string's length.
+func (r *resultRoom) plain(v reflect.Value) any {
+	if *r -= 2; *r < 0 || !v.IsValid() {
 		return nil
 	}
 	if v.CanInterface() {
@@ -221,7 +235,9 @@ func plain(v reflect.Value) any {
 		if v.IsNil() {
 			return nil
 		}
-		return plain(v.Elem())
+		return r.plain(v.Elem())
+	case reflect.String:
+		*r -= resultRoom(v.Len())
 	case reflect.Float32, reflect.Float64:
 		if f := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
 			return nil
@@ -231,15 +247,21 @@ func plain(v reflect.Value) any {
 		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice && v.Type() != reflect.TypeFor[[]uint8]() {
 			return v.Interface()
 		}
+		if resultRoom(2*v.Len()) > *r {
+			*r = -1
+			return nil
+		}
 		list := make([]any, v.Len())
 		for i := range list {
-			list[i] = plain(v.Index(i))
+			list[i] = r.plain(v.Index(i))
 		}
 		return list
 	case reflect.Map:
 		m := make(map[string]any, v.Len())
 		for _, k := range v.MapKeys() {
-			m[fmt.Sprint(k.Interface())] = plain(v.MapIndex(k))
+			key := fmt.Sprint(k.Interface())
+			*r -= resultRoom(len(key))
+			m[key] = r.plain(v.MapIndex(k))
 		}
 		return m
 	}
@@ -254,6 +276,10 @@ func hidden(name string) *nextbest.Error {
 	return sqlError(fmt.Sprintf("%s cannot be read here", name), "read the views: "+strings.Join(publicViews, ", "))
 }
 
+func tooBig(l SQLLimits) *nextbest.Error {
+	return sqlError(fmt.Sprintf("gives more than %d rows or %d MiB", l.Rows, mostResult>>20), "aggregate, or add LIMIT")
+}
+
 // sqlFailure gives what ClickHouse says about somebody's statement its field.
 func sqlFailure(err error, l SQLLimits) error {
 	var e *proto.Exception
@@ -263,7 +289,7 @@ func sqlFailure(err error, l SQLLimits) error {
 	const tooManyRows, tooLong, tooMuchMemory, tooManyBytes, changesSetting = 396, 159, 241, 307, 164
 	switch e.Code {
 	case tooManyRows, tooManyBytes:
-		return sqlError(fmt.Sprintf("gives more than %d rows or 64 MiB", l.Rows), "aggregate, or add LIMIT")
+		return tooBig(l)
 	case tooLong:
 		return sqlError(fmt.Sprintf("takes more than %s", l.Time), "restrict it by time, or select fewer columns")
 	case tooMuchMemory:

@@ -108,3 +108,27 @@ func TestSQLRefuses(t *testing.T) {
 		t.Error("the log is gone")
 	}
 }
+
+// TestSQLResultIsBounded: what ClickHouse counts as little does not become much
+// once it is written.
+func TestSQLResultIsBounded(t *testing.T) {
+	store, _ := filledStore(t, 1)
+	for _, query := range []string{
+		"SELECT toLowCardinality(repeat('a', 100000)) FROM numbers(1000)",
+		"SELECT arrayMap(x -> toLowCardinality(repeat('a', 1000)), range(100000))",
+		"SELECT arrayMap(x -> map(repeat('k', 1000), 1), range(100000))",
+		"SELECT arrayMap(x -> toUInt8(x), range(40000000))",
+	} {
+		if r, err := store.SQL(t.Context(), query, SQLLimits{}); nextbest.CodeOf(err) != nextbest.Invalid || !strings.Contains(err.Error(), "64 MiB") {
+			n := 0
+			if r != nil {
+				n = len(r.Rows)
+			}
+			t.Errorf("%s: %d rows, %v; want a refusal of its size", query, n, err)
+		}
+	}
+	r, err := store.SQL(t.Context(), "SELECT toLowCardinality('a') AS short, repeat('b', 1000000) AS long FROM numbers(30)", SQLLimits{})
+	if err != nil || len(r.Rows) != 30 || r.Rows[29][0] != "a" || len(r.Rows[29][1].(string)) != 1000000 {
+		t.Errorf("a result within the limit: %v", err)
+	}
+}
