@@ -134,7 +134,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 		best = nothing
 	}
 
-	l.uplift.add(eligible, local, q, supported, chosen, nothing, propensity, b.Reward[i])
+	l.uplift.add(eligible, local, q, supported, chosen, nothing, propensity, b.Reward[i], b.Matched[i])
 	if l.tree != nil && b.Width > 0 && b.Width == l.model.width {
 		for k := range q {
 			l.p[k] = math.NaN()
@@ -165,7 +165,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 				// What the candidate would do is not known: no mass is supported, and
 				// the model takes it for what ran. The report bounds what that hides.
 				row.Weight, row.Support, row.QPolicy = 0, 0, logged
-				t.add(&row, b, i, l.segmenter.values)
+				t.add(&row, &row, b, i, l.segmenter)
 				continue
 			}
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
@@ -194,7 +194,11 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 			row.Weight = p[chosen] / propensity
 		}
 		row.Support, row.QPolicy = mass, value
-		l.tallies[c].add(&row, b, i, l.segmenter.values)
+		own := row
+		if known {
+			own.Weight, own.Support = l.own(p, probabilities, chosen)
+		}
+		l.tallies[c].add(&row, &own, b, i, l.segmenter)
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
@@ -206,6 +210,24 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 	// What ran earned its rewards: its DR is their mean, without a model.
 	c.Correction += row.Q - row.QPolicy
 	return nil
+}
+
+// own returns the weight of a row's action and the supported mass of a
+// candidate's distribution p by the probabilities of the policy that served.
+func (l *lane) own(p, probabilities []float64, chosen int) (weight, support float64) {
+	support = 1
+	for k, μ := range probabilities {
+		if μ < l.support {
+			support -= p[k]
+		}
+	}
+	if support = max(support, 0); support > 1-1e-9 {
+		support = 1 // rounding is not missing support
+	}
+	if μ := probabilities[chosen]; μ >= l.support {
+		weight = p[chosen] / μ
+	}
+	return weight, support
 }
 
 // single adds a row to a policy that takes one action for certain; without the

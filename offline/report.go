@@ -210,7 +210,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 
 	j := newJudge(req, s, l, g, r)
 	r.Picked = j.picked()
-	r.Uplift = l.uplift.figures(names, j.evidence(l.tallies[0]), j.general)
+	r.Uplift = l.uplift.figures(names, j.evidence(l.tallies[0]), req.Limits.Conversions, j.general)
 	if l.tree != nil {
 		r.Tree = j.tree(l, names)
 	}

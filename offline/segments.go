@@ -122,6 +122,10 @@ func lookUp(document any, path []string) string {
 	return ""
 }
 
+// serving reports whether the key tells apart who served a row. Given that, the
+// action was drawn with the server's own probability, and not with the mixture's.
+func (k segmentKey) serving() bool { return k.name == "policy" || k.name == "arm" }
+
 // segments accumulate one candidate by segment.
 type segments struct {
 	by   []map[string]*segmentTally // by key
@@ -158,10 +162,14 @@ func (s *segments) at(key int, value string) *segmentTally {
 	return t
 }
 
-// add takes a row with its values.
-func (s *segments) add(values []string, row *estimators.Row) {
-	for k, v := range values {
-		t := s.at(k, v)
+// add takes a row with the values that g has read: by the probabilities of what
+// served it (own) where the key says who that was.
+func (s *segments) add(g *segmenter, row, own *estimators.Row) {
+	for k, v := range g.values {
+		t, row := s.at(k, v), row
+		if g.keys[k].serving() {
+			row = own
+		}
 		if !t.opened {
 			t.opened = true
 			s.open = append(s.open, t)

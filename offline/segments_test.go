@@ -60,9 +60,11 @@ func TestSegmentOf(t *testing.T) {
 
 // Keys with many values keep the first ones apart, and lose no row.
 func TestManySegments(t *testing.T) {
-	s := newSegments(1)
+	s, g := newSegments(1), newSegmenter([]string{"arm"})
+	row := &estimators.Row{Weight: 1, Support: 1}
 	for i := range 3 * mostSegments {
-		s.add([]string{string(rune('a' + i))}, &estimators.Row{Weight: 1, Support: 1})
+		g.values[0] = string(rune('a' + i))
+		s.add(g, row, row)
 		s.close()
 	}
 	total := 0.0

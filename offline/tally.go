@@ -56,17 +56,19 @@ func newTally(g ranges) *tally {
 	}
 }
 
-// add takes one row of a candidate, in these segments.
-func (t *tally) add(row *estimators.Row, b *nextbest.Batch, i int, segments []string) {
+// add takes one row of a candidate, whose segments g has read. own is the row by
+// the probabilities of the policy that served it, which are not the mixture's
+// where arms were mixed.
+func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segmenter) {
 	t.customer.Add(row)
 	t.sensitivity.Add(row.Weight, row.Reward)
 	if t.extras != nil {
 		t.extras.add(row)
 	}
 	if t.segments != nil {
-		t.segments.add(segments, row)
+		t.segments.add(g, row, own)
 	}
-	t.drift.add(b.Policies[i], b.Time[i], row.Weight, row.Support)
+	t.drift.add(b.Policies[i], b.Time[i], own.Weight, own.Support)
 	t.weights.add(row.Weight)
 	t.days.add(b.Time[i], row)
 }

@@ -1,6 +1,8 @@
 package offline
 
 import (
+	"fmt"
+
 	"nextbest"
 	"nextbest/estimators"
 )
@@ -34,18 +36,19 @@ type uplift struct {
 	sum, rows   []float64 // of the current customer, by action
 	open        []int32
 	taken, idle []int64
+	converted   []int64 // of both
 	total       []int64
 }
 
 func newUplift(actions int) *uplift {
 	return &uplift{lifts: make([]estimators.Ratio, actions), sum: make([]float64, actions), rows: make([]float64, actions),
-		taken: make([]int64, actions), idle: make([]int64, actions), total: make([]int64, actions)}
+		taken: make([]int64, actions), idle: make([]int64, actions), converted: make([]int64, actions), total: make([]int64, actions)}
 }
 
 // add takes a row: the model's predictions q of the eligible actions and whether
 // the logger could take them, by our numbers through local; nothing is
 // do-nothing's position among them.
-func (u *uplift) add(eligible []uint32, local []int32, q []float64, supported []bool, chosen, nothing int, propensity, reward float64) {
+func (u *uplift) add(eligible []uint32, local []int32, q []float64, supported []bool, chosen, nothing int, propensity, reward float64, matched bool) {
 	if nothing < 0 || !supported[nothing] {
 		return
 	}
@@ -66,6 +69,9 @@ func (u *uplift) add(eligible []uint32, local []int32, q []float64, supported []
 		}
 		if chosen == nothing {
 			u.idle[a]++
+		}
+		if matched && (k == chosen || chosen == nothing) {
+			u.converted[a]++
 		}
 		if u.rows[a] == 0 {
 			u.open = append(u.open, a)
@@ -90,13 +96,15 @@ func (u *uplift) merge(o *uplift) {
 		u.lifts[a].Merge(&o.lifts[a])
 		u.taken[a] += o.taken[a]
 		u.idle[a] += o.idle[a]
+		u.converted[a] += o.converted[a]
 		u.total[a] += o.total[a]
 	}
 }
 
 // figures returns every action's lift, in the order of names; with a refusal that
-// concerns the whole log, none.
-func (u *uplift) figures(names []string, ev evidence, refusals []estimators.Refusal) []Uplift {
+// concerns the whole log, none, and none for an action with fewer conversions
+// than are needed.
+func (u *uplift) figures(names []string, ev evidence, conversions float64, refusals []estimators.Refusal) []Uplift {
 	out := []Uplift{}
 	for a, name := range names {
 		if name == nextbest.DoNothing || u.total[a] == 0 {
@@ -112,6 +120,8 @@ func (u *uplift) figures(names []string, ev evidence, refusals []estimators.Refu
 			x.Problem = "it was taken too seldom where doing nothing was possible too: explore for longer"
 		case u.idle[a] < fewestTaken:
 			x.Problem = "nothing was done too seldom where it was eligible: give doing nothing a floor"
+		case float64(u.converted[a]) < conversions:
+			x.Problem = fmt.Sprintf("only %d rows that took it or did nothing converted (at least %.0f needed): an interval would cover too little; log for longer, or use a more frequent reward", u.converted[a], conversions)
 		default:
 			if x.Lift = ev.figure(e, err); x.Lift == nil {
 				x.Problem = problemOf(err)
