@@ -78,16 +78,9 @@ func (j *judge) exploration(d *estimators.Diagnostics) (estimators.Refusal, bool
 		return estimators.Refusal{}, false
 	}
 	off := max(d.OffSupport, 1-d.MeanWeight)
-	// A candidate that disagrees on δ of the rows has E[w²] ≈ (1−δ)/(1−ε) + δK/ε.
 	const ε = 0.05
-	k := max(float64(s.eligible)/float64(s.rows), 2)
-	δ := min(max(off, 0.1), 1)
-	squares := (1-δ)/(1-ε+ε/k) + δ*k/ε
-	need := j.req.Limits.ESS * squares
-	matched := (1-δ)*(1-ε+ε/k) + δ*ε/k
-	if rate := float64(s.matched) / float64(s.rows); rate > 0 {
-		need = max(need, j.req.Limits.Conversions/(rate*matched))
-	}
+	e := estimators.Exploration{Eligible: max(float64(s.eligible)/float64(s.rows), 2), Epsilon: ε}
+	need := e.DecisionsNeeded(min(max(off, 0.1), 1), float64(s.matched)/float64(s.rows), j.req.Limits)
 	cure := fmt.Sprintf("turn on exploration: ε ≥ %.2f uniform over the eligible actions for at least %s decisions", ε, thousands(roundUp(need)))
 	if days := float64(s.last-s.first) / 86400e6; days >= 0.5 {
 		perDay := float64(s.rows) / days
