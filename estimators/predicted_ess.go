@@ -53,7 +53,10 @@ func (e Exploration) Matched(disagreement float64) float64 {
 // where the conversion rate per decision is known (> 0). It is +Inf where no
 // number is enough.
 func (e Exploration) DecisionsNeeded(disagreement, conversion float64, l Limits) float64 {
-	need := l.ESS * e.SquaredWeight(disagreement)
+	need := 0.0
+	if l.ESS > 0 { // else 0·∞ where there is no floor
+		need = l.ESS * e.SquaredWeight(disagreement)
+	}
 	if conversion > 0 {
 		need = max(need, l.Conversions/(conversion*e.Matched(disagreement)))
 	}

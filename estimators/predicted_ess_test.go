@@ -71,6 +71,9 @@ func TestPredictedESS(t *testing.T) {
 // logger's own choices.
 func TestNoFloor(t *testing.T) {
 	e := Exploration{Eligible: 5}
+	if n := e.DecisionsNeeded(0.5, 0.1, Limits{Conversions: 20}); n != 400 {
+		t.Errorf("%v decisions for 20 conversions, want 400", n)
+	}
 	if e.PredictedESS(0) != 1 || e.PredictedESS(0.1) != 0 || !math.IsInf(e.DecisionsNeeded(0.1, 0, DefaultLimits), 1) {
 		t.Errorf("ESS %v and %v, decisions %v", e.PredictedESS(0), e.PredictedESS(0.1), e.DecisionsNeeded(0.1, 0, DefaultLimits))
 	}

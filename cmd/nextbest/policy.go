@@ -16,11 +16,12 @@ import (
 
 // policyCmd are the commands about the models of one policy version.
 type policyCmd struct {
-	Models   policyModelsCmd   `cmd:"" help:"List the models of a policy version."`
-	Diff     policyDiffCmd     `cmd:"" help:"Show what a model has learned since another."`
-	Rebuild  policyRebuildCmd  `cmd:"" help:"Learn a model again from the log and compare; fail if it differs by more than 1e-9."`
-	Rollback policyRollbackCmd `cmd:"" help:"Serve an earlier model again where the policy learns online; live learning pauses."`
-	Resume   policyResumeCmd   `cmd:"" help:"Let a policy learn live again after a rollback."`
+	Models      policyModelsCmd      `cmd:"" help:"List the models of a policy version."`
+	Diff        policyDiffCmd        `cmd:"" help:"Show what a model has learned since another."`
+	Rebuild     policyRebuildCmd     `cmd:"" help:"Learn a model again from the log and compare; fail if it differs by more than 1e-9."`
+	Rollback    policyRollbackCmd    `cmd:"" help:"Serve an earlier model again where the policy learns online; live learning pauses."`
+	Resume      policyResumeCmd      `cmd:"" help:"Let a policy learn live again after a rollback."`
+	Exploration policyExplorationCmd `cmd:"" help:"Predict what the log of a policy would be able to say about other policies."`
 }
 
 // policyVersion is the argument that names a policy version.

@@ -81,6 +81,12 @@ func (l rowLog) Unmatched(ctx context.Context, q api.UnmatchedQuery) ([]api.Unma
 	return out, err
 }
 
+// Traffic counts a placement's decisions since a time.
+func (l rowLog) Traffic(ctx context.Context, placement string, since time.Time, window time.Duration) (api.Traffic, error) {
+	t, err := l.store.Traffic(ctx, logging.Span{Placement: placement, Source: "live", From: since}, window)
+	return api.Traffic(t), err
+}
+
 // SQL runs one SELECT on the documented views.
 func (l rowLog) SQL(ctx context.Context, query string) (api.SQLResult, error) {
 	found, err := l.store.SQL(ctx, query, logging.SQLLimits{})

@@ -25,6 +25,8 @@ type Stored[T any] struct {
 	Time     time.Time `json:"time"`
 	Deleted  bool      `json:"deleted,omitempty"`
 	Document T         `json:"document"`
+	// Exploration is in the answers to writes that may put a policy live.
+	Exploration *Exploration `json:"exploration,omitempty" doc:"what the log of the policy will be able to say about others; see GET /v1/placements/{id}/exploration"`
 }
 
 // stored decodes a record for the API.
@@ -143,6 +145,9 @@ type resource[T any] struct {
 	// not the caller's to write. before is nil for a new definition. It may
 	// return the bytes to store; nil stands for the document's own.
 	prepare func(ctx context.Context, id string, document *T, before *nextbest.Record) (raw []byte, err error)
+	// explore predicts what the log will be able to say once this is live; nil
+	// where the definition serves nothing.
+	explore func(ctx context.Context, id string, document *T) *Exploration
 }
 
 // definition registers the routes of one kind: put, get, version, list,
@@ -209,7 +214,11 @@ func put[T any](ctx context.Context, s *Server, r resource[T], id string, p Prec
 	if !exists {
 		status = http.StatusCreated
 	}
-	return answer[T](rec, status, "/v1/"+string(r.kind)+"/"+id)
+	out, err := answer[T](rec, status, "/v1/"+string(r.kind)+"/"+id)
+	if err == nil && r.explore != nil {
+		out.Body.Exploration = r.explore(ctx, id, &document)
+	}
+	return out, err
 }
 
 // addition returns the IfMatch of a new version, which replaces nothing: it

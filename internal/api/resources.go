@@ -43,7 +43,14 @@ func (s *Server) definitionRoutes() {
 			return nil, checkObjective(o)
 		}})
 	definition(s, resource[Features]{kind: nextbest.KindFeatures, singular: "features", may: MayModel, prepare: prepareFeatures})
-	definition(s, resource[Placement]{kind: nextbest.KindPlacement, singular: "placement", may: MayDefine, prepare: preparePlacement})
+	definition(s, resource[Placement]{kind: nextbest.KindPlacement, singular: "placement", may: MayDefine, prepare: preparePlacement,
+		explore: func(ctx context.Context, id string, p *Placement) *Exploration {
+			e, err := s.explore(ctx, id, p, p.Policy)
+			if err != nil { // the policy is not there yet, where nothing checked that it is
+				return nil
+			}
+			return e
+		}})
 	definition(s, resource[Holdout]{kind: nextbest.KindHoldout, singular: "holdout", may: MayDefine,
 		prepare: func(_ context.Context, id string, _ *Holdout, _ *nextbest.Record) ([]byte, error) {
 			if id != decisions.HoldoutID {

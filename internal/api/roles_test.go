@@ -33,6 +33,7 @@ func TestRoleMatrix(t *testing.T) {
 		{"PUT", "/v1/features/retail", `{"features":[]}`, MayModel},
 		{"POST", "/v1/features/retail/versions", `{"features":[]}`, MayModel},
 		{"GET", "/v1/policies", "", MayRead},
+		{"GET", "/v1/placements/web/exploration?policy=lints@1", "", MayRead},
 		{"POST", "/v1/policies/lints/versions", `{"algorithm":"uniform"}`, MayModel},
 		{"GET", "/v1/policies/lints/versions", "", MayRead},
 		{"GET", "/v1/policies/lints/versions/1", "", MayRead},

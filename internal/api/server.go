@@ -27,6 +27,7 @@ type Options struct {
 	Outcomes   Outcomes
 	Pseudonyms Pseudonyms
 	Log        Log
+	Traffic    TrafficLog // nil: predictions go by definitions alone
 	Trainer    Trainer
 	Weights    Weights
 	Rebuilder  Rebuilder
@@ -172,6 +173,7 @@ func (s *Server) describe(g *gin.RouterGroup) error {
 	s.definitionRoutes()
 	s.featureRoutes()
 	s.policyRoutes()
+	s.explorationRoutes()
 	s.experimentRoutes()
 	s.logRoutes()
 	s.evaluationRoutes()
