@@ -108,4 +108,5 @@ const (
 	ReasonCap            Reason = "cap_reached"
 	ReasonCoolDown       Reason = "cool_down"
 	ReasonHistoryLoading Reason = "contact_history_loading"
+	ReasonEarlierSlot    Reason = "earlier_slot"
 )

@@ -20,6 +20,32 @@ func (a armed) Rows(ctx context.Context, q nextbest.Query, f func(*nextbest.Batc
 	})
 }
 
+// slotted makes every second row of a customer the later slot of the row before.
+type slotted struct{ *Simulation }
+
+func (s slotted) Rows(ctx context.Context, q nextbest.Query, f func(*nextbest.Batch) error) error {
+	return s.Simulation.Rows(ctx, q, func(b *nextbest.Batch) error {
+		for i := 1; i < b.N(); i += 2 {
+			if b.Customer[i] == b.Customer[i-1] {
+				b.Decision[i] = b.Decision[i-1]
+			}
+		}
+		return f(b)
+	})
+}
+
+// A report over several slots says what its values are of.
+func TestReportOfSlots(t *testing.T) {
+	s := conversions()
+	s.Customers, s.Each = 300, 2
+	for reader, want := range map[Reader]bool{s: false, slotted{s}: true} {
+		report := evaluated(t, reader, request(s, s.Best()))
+		if got := strings.Contains(strings.Join(report.Warnings, "\n"), "of 600 rows are later slots of a decision"); got != want {
+			t.Errorf("%T: warnings %q", reader, report.Warnings)
+		}
+	}
+}
+
 // A report says which propensity weighs, and why where it makes a difference.
 func TestReportNamesThePropensity(t *testing.T) {
 	s := conversions()

@@ -283,6 +283,9 @@ func (r *Report) warn(req *Request, s *study) {
 	} else if s.rows > 0 {
 		add("no exploration floor is declared for %d of %d rows, so the largest possible weight is unknown and empirical likelihood is not used: intervals by betting (wider) and, for DR and the best fixed action, normal (too narrow at few conversions)", s.unfloored, s.rows)
 	}
+	if s.later > 0 {
+		add("%d of %d rows are later slots of a decision: a value is per slot decision, weighted by the slot's propensity given the slots before it, and those slots are as they were logged, not as the candidate would have filled them", s.later, s.rows)
+	}
 	if n := len(s.arms); req.Query.Own && n > 1 {
 		add("%d arms ran and weights use the serving arm's own propensity, not the arms' mixture: where caps or cool-downs act, what may be done for a customer depends on the arm that served before, and the mixture is wrong; weights vary more for it", n)
 	}

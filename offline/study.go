@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"nextbest"
 	"nextbest/estimators"
 )
@@ -32,6 +34,7 @@ type study struct {
 	unknown                int64 // rows without the serving policy's probabilities
 	matched                int64
 	eligible               int64
+	later                  int64 // rows of a decision's later slots
 	unfloored              int64 // rows without a declared floor
 	bare                   int64 // rows without the features of the others
 	floor                  float64
@@ -47,6 +50,7 @@ type study struct {
 	lastArm                string
 	lastPolicy             string
 	lastPolicyRows         int64
+	lastDecision           uuid.UUID
 	cReward, cRows         float64
 }
 
@@ -130,6 +134,12 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 		s.arms[s.lastArm] = true
 	}
 
+	if id := b.Decision[i]; id != uuid.Nil {
+		if id == s.lastDecision {
+			s.later++
+		}
+		s.lastDecision = id
+	}
 	q := &s.req.Query
 	if time.UnixMicro(b.Time[i]).Add(q.Objective.Window.Std()).After(q.MatureAt) {
 		s.immature++
@@ -249,6 +259,7 @@ func (s *study) merge(o *study) {
 	s.unknown += o.unknown
 	s.matched += o.matched
 	s.eligible += o.eligible
+	s.later += o.later
 	s.unfloored += o.unfloored
 	s.bare += o.bare
 	s.other += o.other

@@ -209,7 +209,8 @@ type history interface {
 }
 
 // limited reports whether any action that a placement ever had was ever under a
-// cap or a cool-down. Customers stay in their arms, so what is still allowed for
+// cap or a cool-down, or whether it ever had several slots, the earlier of which
+// decide what is left for the later. Customers stay in their arms, so what is still allowed for
 // one then depends on the arm that contacted them before: the shares are no
 // longer the chances of the arms, given a row, and only the serving arm's own
 // propensity is true (an eager and a shy arm under a cap: IPS by the mixture
@@ -221,6 +222,9 @@ func limited(h history, placement string) bool {
 		var p decisions.Placement
 		if json.Unmarshal(rec.Document, &p) != nil {
 			continue // deleted
+		}
+		if p.Slots > 1 {
+			return true
 		}
 		for _, name := range p.Actions {
 			if seen[name] {

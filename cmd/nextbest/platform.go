@@ -225,18 +225,30 @@ type decisionLog struct {
 }
 
 // ByID returns one slot of a decision.
-func (l *decisionLog) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.Decision, bool, error) {
-	return l.first(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) bool { return d.Slot == slot })
+func (l *decisionLog) ByID(ctx context.Context, id uuid.UUID, slot uint8) (found nextbest.Decision, ok bool, err error) {
+	err = l.platform.store.Decisions(ctx, logging.DecisionQuery{IDs: []uuid.UUID{id}}, func(d *nextbest.Decision) error {
+		if d.Slot == slot {
+			found, ok = *d, true
+		}
+		return nil
+	})
+	return found, ok, err
 }
 
-// ByKey returns the decision of an idempotency key. It is asked about keys
+// ByKey returns the slots of an idempotency key's first decision. It is asked about keys
 // whose claims may be lost: everything acknowledged before the loss must be in
 // the log by then, or a decision that is still on its way would be made twice.
-func (l *decisionLog) ByKey(ctx context.Context, key string) (nextbest.Decision, bool, error) {
+func (l *decisionLog) ByKey(ctx context.Context, key string) (slots []nextbest.Decision, err error) {
 	if err := l.catchUp(ctx); err != nil {
-		return nextbest.Decision{}, false, err
+		return nil, err
 	}
-	return l.first(ctx, logging.DecisionQuery{Key: key, From: time.Now().Add(-decisions.ClaimKept)}, func(*nextbest.Decision) bool { return true })
+	err = l.platform.store.Decisions(ctx, logging.DecisionQuery{Key: key, From: time.Now().Add(-decisions.ClaimKept)}, func(d *nextbest.Decision) error {
+		if len(slots) == 0 || slots[0].ID == d.ID {
+			slots = append(slots, *d)
+		}
+		return nil
+	})
+	return slots, err
 }
 
 // catchUp waits, once for each loss of the claims, until the log holds what was
@@ -251,14 +263,4 @@ func (l *decisionLog) catchUp(ctx context.Context) error {
 	}
 	l.complete.Store(generation)
 	return nil
-}
-
-func (l *decisionLog) first(ctx context.Context, q logging.DecisionQuery, want func(*nextbest.Decision) bool) (found nextbest.Decision, ok bool, err error) {
-	err = l.platform.store.Decisions(ctx, q, func(d *nextbest.Decision) error {
-		if !ok && want(d) {
-			found, ok = *d, true
-		}
-		return nil
-	})
-	return found, ok, err
 }

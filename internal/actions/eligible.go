@@ -1,6 +1,7 @@
 package actions
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,9 @@ type Situation struct {
 	// Loading says that the history is not complete yet, so that no action
 	// with a cap or cool-down may be taken.
 	Loading bool
+	// Taken are the candidates that earlier slots of the call have drawn, the
+	// first slot's first; no slot draws them again.
+	Taken []int
 }
 
 // Choice is an eligible action with the treatment it would take.
@@ -32,12 +36,16 @@ type Selection struct {
 }
 
 // Select splits the candidates into the eligible and the excluded. Every
-// excluded action carries the first reason that holds, in this order:
-// lifecycle, validity, channel, consent, rule, contact history, caps, cool-down.
+// excluded action carries the first reason that holds, in this order: taken by
+// an earlier slot, lifecycle, validity, channel, consent, rule, contact history, caps, cool-down.
 // Do-nothing is always eligible. s's slices are reused.
 func (s *Selection) Select(candidates []*Compiled, at *Situation) {
 	s.Eligible, s.Excluded = s.Eligible[:0], s.Excluded[:0]
 	for i, c := range candidates {
+		if slot := slices.Index(at.Taken, i); slot >= 0 {
+			s.Excluded = append(s.Excluded, nextbest.Exclusion{Action: c.Action.ID, Reason: nextbest.ReasonEarlierSlot, Detail: "slot " + strconv.Itoa(slot+1)})
+			continue
+		}
 		treatment, reason, detail := c.check(at)
 		if reason == "" {
 			s.Eligible = append(s.Eligible, Choice{Index: i, Treatment: treatment})

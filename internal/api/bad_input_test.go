@@ -132,7 +132,7 @@ func TestBadInput(t *testing.T) {
 		{"objective without terms", "PUT", "/v1/objectives/x", `{"terms":[],"window":"14d","default":0}`, 422, "terms", "at least one", nil},
 		{"objective with no window", "PUT", "/v1/objectives/x", `{"terms":[{"reward":"a","weight":1}],"window":"0","default":0}`, 422, "window", "14d", nil},
 		{"objective with the same kind twice", "PUT", "/v1/objectives/x", `{"terms":[{"reward":"a","weight":1},{"reward":"a","weight":2}],"window":"1d","default":0}`, 422, "terms[1].reward", "twice", nil},
-		{"placement with two slots", "PUT", "/v1/placements/x", strings.Replace(placementBody, `{`, `{"slots":2,`, 1), 422, "slots", "<= 1", nil},
+		{"placement with six slots", "PUT", "/v1/placements/x", strings.Replace(placementBody, `{`, `{"slots":6,`, 1), 422, "slots", "<= 5", nil},
 		{"placement without a policy", "PUT", "/v1/placements/x", `{"channels":["web"],"objective":"value@1","actions":["mens"]}`, 422, "policy", "missing", nil},
 		{"another holdout", "PUT", "/v1/holdouts/mine", `{"share":0.1,"salt":"h"}`, 422, "id", "universal", nil},
 		{"holdout of everybody", "PUT", "/v1/holdouts/universal", `{"share":1,"salt":"h"}`, 422, "share", "< 1", nil},

@@ -158,7 +158,49 @@ func (a *asking) call() (decisions.Call, error) {
 func appendAnswer(b []byte, a *decisions.Answer) []byte {
 	b = append(b, `{"decision_id":"`...)
 	b = append(b, a.DecisionID.String()...)
-	b = append(b, `","slot":`...)
+	b = append(b, `",`...)
+	b = appendSlot(b, &decisions.SlotAnswer{Slot: a.Slot, Action: a.Action, Treatment: a.Treatment, Channel: a.Channel,
+		Propensity: a.Propensity, Probabilities: a.Probabilities, Excluded: a.Excluded})
+	if e := a.Experiment; e != nil {
+		b = append(b, `,"experiment":{`...)
+		if e.ID != "" {
+			b = append(appendField(b, `"id":`, e.ID), ',')
+		}
+		b = appendField(b, `"arm":`, e.Arm)
+		b = append(b, `,"probability":`...)
+		b = append(appendNumber(b, e.Probability), '}')
+	}
+	if a.Policy != "" {
+		b = appendField(b, `,"policy":`, a.Policy)
+	}
+	if a.Model != 0 {
+		b = append(b, `,"model":`...)
+		b = strconv.AppendUint(b, a.Model, 10)
+	}
+	b = appendField(b, `,"placement":`, a.Placement)
+	b = append(b, `,"time":"`...)
+	b = a.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","durable":`...)
+	b = strconv.AppendBool(b, a.Durable)
+	if a.Repeated {
+		b = append(b, `,"repeated":true`...)
+	}
+	if len(a.Slots) > 0 {
+		b = append(b, `,"slots":[`...)
+		for i := range a.Slots {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendSlot(append(b, '{'), &a.Slots[i]), '}')
+		}
+		b = append(b, ']')
+	}
+	return append(b, "}\n"...)
+}
+
+// appendSlot appends the fields of one slot.
+func appendSlot(b []byte, a *decisions.SlotAnswer) []byte {
+	b = append(b, `"slot":`...)
 	b = strconv.AppendUint(b, uint64(a.Slot), 10)
 	b = appendField(b, `,"action":`, a.Action)
 	if a.Treatment != "" {
@@ -191,32 +233,7 @@ func appendAnswer(b []byte, a *decisions.Answer) []byte {
 		}
 		b = append(b, '}')
 	}
-	b = append(b, ']')
-	if e := a.Experiment; e != nil {
-		b = append(b, `,"experiment":{`...)
-		if e.ID != "" {
-			b = append(appendField(b, `"id":`, e.ID), ',')
-		}
-		b = appendField(b, `"arm":`, e.Arm)
-		b = append(b, `,"probability":`...)
-		b = append(appendNumber(b, e.Probability), '}')
-	}
-	if a.Policy != "" {
-		b = appendField(b, `,"policy":`, a.Policy)
-	}
-	if a.Model != 0 {
-		b = append(b, `,"model":`...)
-		b = strconv.AppendUint(b, a.Model, 10)
-	}
-	b = appendField(b, `,"placement":`, a.Placement)
-	b = append(b, `,"time":"`...)
-	b = a.Time.AppendFormat(b, time.RFC3339Nano)
-	b = append(b, `","durable":`...)
-	b = strconv.AppendBool(b, a.Durable)
-	if a.Repeated {
-		b = append(b, `,"repeated":true`...)
-	}
-	return append(b, "}\n"...)
+	return append(b, ']')
 }
 
 func appendNumber(b []byte, v float64) []byte { return strconv.AppendFloat(b, v, 'g', -1, 64) }

@@ -42,6 +42,12 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// severalSlots are the slots of an answer at a placement with several.
+var severalSlots = []decisions.SlotAnswer{
+	{Slot: 1, Action: "mens", Treatment: "a", Channel: "email", Propensity: .4, Probabilities: []decisions.Probability{{Action: "do-nothing", Probability: .6}, {Action: "mens", Probability: .4}}, Excluded: []nextbest.Exclusion{}},
+	{Slot: 2, Action: "do-nothing", Propensity: 1, Probabilities: []decisions.Probability{{Action: "do-nothing", Probability: 1}}, Excluded: []nextbest.Exclusion{{Action: "mens", Reason: nextbest.ReasonEarlierSlot, Detail: "slot 1"}}},
+}
+
 // TestAnswerIsJSON compares the hand-written encoding with encoding/json.
 func TestAnswerIsJSON(t *testing.T) {
 	f := newFixture(t)
@@ -50,7 +56,9 @@ func TestAnswerIsJSON(t *testing.T) {
 	odd.Action, odd.Propensity, odd.Repeated, odd.Slot = "\"\\\n\x00é😀<&>\u2028", 1e-300, true, 255
 	odd.Probabilities = []decisions.Probability{{Action: "", Probability: 5e-324}, {Action: "b", Probability: 1 - 1.0/(1<<53)}}
 	odd.Experiment = &decisions.Assigned{Arm: "holdout", Probability: 0.05}
-	for _, a := range []decisions.Answer{f.dom.answer, bare, odd} {
+	list := f.dom.answer
+	list.Slots = severalSlots
+	for _, a := range []decisions.Answer{f.dom.answer, bare, odd, list} {
 		ours := appendAnswer(nil, &a)
 		theirs, err := json.Marshal(a)
 		if err != nil {

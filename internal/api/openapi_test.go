@@ -88,6 +88,8 @@ func TestConformance(t *testing.T) {
 	try("POST", dec, dec, decisionBody, "201")
 	f.dom.answer.Repeated, f.dom.answer.Experiment, f.dom.answer.Treatment = true, &decisions.Assigned{Arm: "holdout", Probability: .05}, ""
 	try("POST", dec, dec, `{"placement":"web","customer":{"id":"C","type":"crm","x":[1]},"durable":false}`, "200")
+	f.dom.answer.Slots = severalSlots
+	try("POST", dec, dec, decisionBody, "200")
 	try("POST", dec, dec, `{"placement":"web"}`, "422")
 	try("POST", dec, dec, `{`, "400")
 	try("POST", dec+"/{id}/impression", dec+"/"+someDecision+"/impression", `{"slot":1,"status":"shown","time":"2026-11-23T10:00:00Z"}`, "202")

@@ -18,7 +18,7 @@ type Placement struct {
 	Policy     string   `json:"policy" doc:"id@version of the policy that serves customers outside experiments"`
 	Model      uint64   `json:"model" required:"false" doc:"number of the model; 0: none, or the untrained prior, or (learning online) the newest"`
 	Impression string   `json:"impression,omitempty" enum:"reported,assumed" doc:"whether contacts count when reported (default) or when decided"`
-	Slots      int      `json:"slots,omitempty" minimum:"1" maximum:"1" doc:"decisions in one answer; only 1 so far"`
+	Slots      int      `json:"slots,omitempty" minimum:"1" maximum:"5" doc:"decisions in one answer, drawn without replacement; 1 when absent"`
 	Learning   string   `json:"learning,omitempty" enum:"frozen,online" doc:"frozen (default): the model named; online: the newest one"`
 	Owner      string   `json:"owner,omitempty"`
 }

@@ -55,6 +55,20 @@ type Answer struct {
 	Durable bool `json:"durable"`
 	// Repeated says that the call's key had been answered before.
 	Repeated bool `json:"repeated,omitempty"`
+	// Slots are all decided slots, the first included, where the placement has
+	// several; the fields above are those of the first. Do-nothing ends them.
+	Slots []SlotAnswer `json:"slots,omitempty" doc:"every decided slot, where the placement has several; ends at do-nothing"`
+}
+
+// SlotAnswer is what one slot gets, given those before it.
+type SlotAnswer struct {
+	Slot          uint8                `json:"slot"`
+	Action        string               `json:"action"`
+	Treatment     string               `json:"treatment,omitempty"`
+	Channel       string               `json:"channel,omitempty"`
+	Propensity    float64              `json:"propensity" doc:"given the slots before"`
+	Probabilities []Probability        `json:"probabilities" doc:"over the actions that were left"`
+	Excluded      []nextbest.Exclusion `json:"excluded"`
 }
 
 // Probability is one eligible action's probability under the serving policy.
@@ -70,19 +84,20 @@ type Assigned struct {
 	Probability float64 `json:"probability"` // share of customers in this arm
 }
 
-// answer forms the answer from the record; the two never differ.
-func answer(d *nextbest.Decision, durable, repeated bool) Answer {
+// answer forms the answer from the records of the slots; they never differ.
+func answer(rows []nextbest.Decision, several, durable, repeated bool) Answer {
+	d := &rows[0]
+	first := slotAnswer(d)
 	a := Answer{
-		DecisionID: d.ID, Slot: d.Slot, Action: d.Action, Treatment: d.Treatment, Channel: d.Channel,
-		Propensity: d.Propensity, Excluded: d.Excluded, Policy: d.Policy, Model: d.Model,
+		DecisionID: d.ID, Slot: first.Slot, Action: first.Action, Treatment: first.Treatment, Channel: first.Channel,
+		Propensity: first.Propensity, Probabilities: first.Probabilities, Excluded: first.Excluded, Policy: d.Policy, Model: d.Model,
 		Placement: d.Placement, Time: d.Time, Durable: durable, Repeated: repeated,
 	}
-	a.Probabilities = make([]Probability, len(d.Eligible))
-	for i, name := range d.Eligible {
-		a.Probabilities[i] = Probability{name, d.Probabilities[i]}
-	}
-	if a.Excluded == nil {
-		a.Excluded = []nextbest.Exclusion{}
+	if several || len(rows) > 1 {
+		a.Slots = append(make([]SlotAnswer, 0, len(rows)), first)
+		for i := range rows[1:] {
+			a.Slots = append(a.Slots, slotAnswer(&rows[1+i]))
+		}
 	}
 	if d.Arm != "" {
 		a.Experiment = &Assigned{ID: d.Experiment, Arm: d.Arm}
@@ -93,6 +108,18 @@ func answer(d *nextbest.Decision, durable, repeated bool) Answer {
 		}
 	}
 	return a
+}
+
+func slotAnswer(d *nextbest.Decision) SlotAnswer {
+	s := SlotAnswer{Slot: d.Slot, Action: d.Action, Treatment: d.Treatment, Channel: d.Channel, Propensity: d.Propensity, Excluded: d.Excluded}
+	s.Probabilities = make([]Probability, len(d.Eligible))
+	for i, name := range d.Eligible {
+		s.Probabilities[i] = Probability{name, d.Probabilities[i]}
+	}
+	if s.Excluded == nil {
+		s.Excluded = []nextbest.Exclusion{}
+	}
+	return s
 }
 
 // bodyHash identifies a call for idempotency without its identifiers.

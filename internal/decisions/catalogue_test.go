@@ -165,7 +165,7 @@ func TestValidate(t *testing.T) {
 		{nextbest.KindPlacement, "web", placement(`"learning":"online"`), "learning"},
 		{nextbest.KindPlacement, "web", placement(`"learning":"always"`), "learning"},
 		{nextbest.KindPlacement, "web", placement(`"impression":"hoped"`), "impression"},
-		{nextbest.KindPlacement, "web", placement(`"slots":2`), "slots"},
+		{nextbest.KindPlacement, "web", placement(`"slots":6`), "slots"},
 		{nextbest.KindPlacement, "web", placement(`"channels":[]`), "channels"},
 		{nextbest.KindPlacement, "email", ``, "conflict"},
 		{nextbest.KindHoldout, "mine", `{"share":0.1,"salt":"a"}`, "id"},
@@ -193,7 +193,7 @@ func TestValidate(t *testing.T) {
 		id, document string
 	}{
 		{nextbest.KindAction, "mens", `{"treatments":[{"id":"z","channel":"push"}]}`},
-		{nextbest.KindPlacement, "web", placement(`"slots":1`)},
+		{nextbest.KindPlacement, "web", placement(`"slots":5`)},
 		{nextbest.KindPlacement, "web", placement(`"policy":"lints@1","model":1,"learning":"online"`)},
 		{nextbest.KindExperiment, "new", arms(`{"id":"b","policy":"lints@1","share":0.5}`)},
 		{nextbest.KindExperiment, "exp", strings.Replace(running, `"ramp":0.5`, `"ramp":0.9`, 1)},

@@ -2,6 +2,7 @@ package decisions
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -20,7 +21,8 @@ type Claims interface {
 // ClaimKept is how long a key remembers its answer.
 const ClaimKept = 25 * time.Hour
 
-// A claim's value is the whole record of the decision. It is claimed before
+// A claim's value is the whole record of the decision, a list of records where
+// it has several slots. It is claimed before
 // the record is journaled, so that whoever comes second, on any replica, while
 // the first is in flight or after it was lost, can make the same record durable
 // (recording it twice changes nothing) and give the same answer.
@@ -38,46 +40,73 @@ var claimEncoding, claimDecoding = func() (cbor.EncMode, cbor.DecMode) {
 	return enc, dec
 }()
 
-// claim tries to make d its key's answer. When it did not win it returns the
-// decision that is. While claims may be missing, the log is asked before the
+// marshalClaim encodes the records of a decision's slots.
+func marshalClaim(rows []nextbest.Decision) ([]byte, error) {
+	var v any = rows
+	if len(rows) == 1 {
+		v = &rows[0]
+	}
+	value, err := claimEncoding.Marshal(v)
+	if err != nil {
+		return nil, nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", rows[0].ID, err)
+	}
+	return value, nil
+}
+
+// unmarshalClaim decodes what marshalClaim encoded.
+func unmarshalClaim(value []byte) (rows []nextbest.Decision, err error) {
+	const list = 4 // CBOR's major type, in the upper three bits of the first byte
+	if len(value) > 0 && value[0]>>5 == list {
+		err = claimDecoding.Unmarshal(value, &rows)
+	} else {
+		rows = make([]nextbest.Decision, 1)
+		err = claimDecoding.Unmarshal(value, &rows[0])
+	}
+	if err != nil || len(rows) == 0 {
+		return nil, nextbest.Errorf(nextbest.Internal, "the first answer of the key cannot be read: %w", err)
+	}
+	for i := range rows {
+		rows[i].Time = rows[i].Time.UTC()
+	}
+	return rows, nil
+}
+
+// claim tries to make the records of a decision its key's answer. When it did
+// not win it returns the records that are. While claims may be missing, the log is asked before the
 // claim, and what it has is claimed in d's place: whoever comes next finds that.
-func (p *Pipeline) claim(ctx context.Context, d *nextbest.Decision) (first *nextbest.Decision, won bool, err error) {
+func (p *Pipeline) claim(ctx context.Context, rows []nextbest.Decision) (first []nextbest.Decision, won bool, err error) {
 	asked := !p.o.ClaimsReady()
-	var logged *nextbest.Decision
+	var logged []nextbest.Decision
 	if asked {
-		if logged, err = p.logged(ctx, d); err != nil {
+		if logged, err = p.logged(ctx, &rows[0]); err != nil {
 			return nil, false, err
 		}
 	}
-	mine := d
+	mine := rows
 	if logged != nil {
 		mine = logged
 	}
-	value, err := claimEncoding.Marshal(mine)
+	value, err := marshalClaim(mine)
 	if err != nil {
-		return nil, false, nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", mine.ID, err)
+		return nil, false, err
 	}
-	existing, won, err := p.o.Claims.Claim(ctx, d.Key, value)
+	existing, won, err := p.o.Claims.Claim(ctx, rows[0].Key, value)
 	if err != nil {
 		return nil, false, unavailable("the store of idempotency keys", err)
 	}
 	if !won {
-		first = &nextbest.Decision{}
-		if err := claimDecoding.Unmarshal(existing, first); err != nil {
-			return nil, false, nextbest.Errorf(nextbest.Internal, "the first answer of the key cannot be read: %w", err)
-		}
-		first.Time = first.Time.UTC()
-		return first, false, nil
+		first, err = unmarshalClaim(existing)
+		return first, false, err
 	}
 	if asked || p.o.ClaimsReady() {
 		return logged, logged == nil, nil
 	}
 	// The claim itself found out that the claims were lost.
-	if logged, err = p.logged(ctx, d); err != nil || logged == nil {
+	if logged, err = p.logged(ctx, &rows[0]); err != nil || logged == nil {
 		return nil, err == nil, err
 	}
-	if value, err = claimEncoding.Marshal(logged); err == nil {
-		err = p.o.Claims.Complete(ctx, d.Key, value)
+	if value, err = marshalClaim(logged); err == nil {
+		err = p.o.Claims.Complete(ctx, rows[0].Key, value)
 	}
 	if err != nil {
 		return nil, false, unavailable("the store of idempotency keys", err)
@@ -87,19 +116,19 @@ func (p *Pipeline) claim(ctx context.Context, d *nextbest.Decision) (first *next
 
 // logged returns what the log has as the answer of d's key, nil when that is
 // nothing.
-func (p *Pipeline) logged(ctx context.Context, d *nextbest.Decision) (*nextbest.Decision, error) {
-	first, ok, err := p.o.Log.ByKey(ctx, d.Key)
+func (p *Pipeline) logged(ctx context.Context, d *nextbest.Decision) ([]nextbest.Decision, error) {
+	first, err := p.o.Log.ByKey(ctx, d.Key)
 	if err != nil {
 		return nil, unavailable("the log, asked whether the key was used before,", err)
 	}
-	if !ok || first.ID == d.ID || d.Time.Sub(first.Time) >= ClaimKept {
+	if len(first) == 0 || first[0].ID == d.ID || d.Time.Sub(first[0].Time) >= ClaimKept {
 		return nil, nil
 	}
-	return &first, nil
+	return first, nil
 }
 
 // LoggedKeys reads the decisions that had an idempotency key back from the log,
-// oldest first.
+// oldest first, the slots of one decision after each other.
 type LoggedKeys interface {
 	Keyed(ctx context.Context, since time.Time, each func(*nextbest.Decision) error) error
 }
@@ -107,14 +136,40 @@ type LoggedKeys interface {
 // LoadClaims puts back the claims that the log knows. load keeps the first
 // value it is given for a key.
 func LoadClaims(ctx context.Context, log LoggedKeys, now time.Time, load func(ctx context.Context, key string, value []byte, at time.Time) error) error {
-	return log.Keyed(ctx, now.Add(-ClaimKept), func(d *nextbest.Decision) error {
-		d.Context, d.X, d.Scores = nil, nil, nil // it is durable, see shrink
-		value, err := claimEncoding.Marshal(d)
-		if err != nil {
-			return nextbest.Errorf(nextbest.Internal, "decision %s cannot be claimed: %w", d.ID, err)
+	var rows []nextbest.Decision
+	flush := func() error {
+		if len(rows) == 0 {
+			return nil
 		}
-		return load(ctx, d.Key, value, d.Time)
+		value, err := marshalClaim(small(rows)) // they are durable, see shrink
+		if err != nil {
+			return err
+		}
+		return load(ctx, rows[0].Key, value, rows[0].Time)
+	}
+	err := log.Keyed(ctx, now.Add(-ClaimKept), func(d *nextbest.Decision) error {
+		if len(rows) > 0 && rows[0].ID != d.ID {
+			if err := flush(); err != nil {
+				return err
+			}
+			rows = rows[:0]
+		}
+		rows = append(rows, *d)
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// small returns the records without what only the journal needs.
+func small(rows []nextbest.Decision) []nextbest.Decision {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Context, rows[i].X, rows[i].Scores = nil, nil, nil
+	}
+	return rows
 }
 
 // largeClaim is the size of a claim's value above which what only the journal
@@ -123,13 +178,12 @@ const largeClaim = 2 << 10
 
 // shrink takes the context and the features out of the claim of a decision that
 // is durable. Whoever finds such a claim need not record the decision.
-func (p *Pipeline) shrink(ctx context.Context, d *nextbest.Decision) {
-	if len(d.Context)+4*len(d.X) < largeClaim {
+func (p *Pipeline) shrink(ctx context.Context, rows []nextbest.Decision) {
+	d := &rows[0]
+	if len(rows)*(len(d.Context)+4*len(d.X)) < largeClaim {
 		return
 	}
-	small := *d
-	small.Context, small.X, small.Scores = nil, nil, nil
-	value, err := claimEncoding.Marshal(&small)
+	value, err := marshalClaim(small(rows))
 	if err == nil {
 		err = p.o.Claims.Complete(ctx, d.Key, value)
 	}
@@ -139,14 +193,15 @@ func (p *Pipeline) shrink(ctx context.Context, d *nextbest.Decision) {
 }
 
 // repeat answers a call whose key has the answer first.
-func (p *Pipeline) repeat(ctx context.Context, first *nextbest.Decision, body string) (Answer, error) {
+func (p *Pipeline) repeat(ctx context.Context, rows []nextbest.Decision, body string, several bool) (Answer, error) {
+	first := &rows[0]
 	if first.Body != body {
 		return Answer{}, nextbest.Errorf(nextbest.Conflict, "Idempotency-Key %q was used for another call, answered by decision %s; use a new key for a new call", first.Key, first.ID)
 	}
 	if len(first.Context) > 0 { // else it is durable, see shrink
-		if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*first}); err != nil {
+		if _, err := p.o.Journal.Decisions(ctx, rows); err != nil {
 			return Answer{}, unavailable("the journal", err)
 		}
 	}
-	return answer(first, true, true), nil
+	return answer(rows, several, true, true), nil
 }

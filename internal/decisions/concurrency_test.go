@@ -336,7 +336,7 @@ func TestImpressions(t *testing.T) {
 	}
 	for field, i := range map[string]nextbest.Impression{
 		"decision_id": {DecisionID: uuid.New(), Status: nextbest.Shown},
-		"slot":        {DecisionID: a.DecisionID, Slot: 2, Status: nextbest.Shown},
+		"slot":        {DecisionID: a.DecisionID, Slot: MaxSlots + 1, Status: nextbest.Shown},
 		"status":      {DecisionID: a.DecisionID, Status: "seen"},
 		"action":      {DecisionID: a.DecisionID, Status: nextbest.Overridden, Action: "nothing"},
 		"time":        {DecisionID: a.DecisionID, Status: nextbest.Shown, Time: w.Clock().Add(time.Hour)},

@@ -22,9 +22,12 @@ type Placement struct {
 	Model      uint64       `json:"model,omitempty"`
 	Learning   string       `json:"learning,omitempty"`   // frozen (when absent) or online
 	Impression string       `json:"impression,omitempty"` // reported (when absent) or assumed
-	Slots      int          `json:"slots,omitempty"`      // 1 (when absent)
+	Slots      int          `json:"slots,omitempty"`      // of one answer: 1 (when absent) to MaxSlots
 	Owner      string       `json:"owner,omitempty"`
 }
+
+// MaxSlots is how many slots a placement has at most.
+const MaxSlots = 5
 
 // How an arm or placement gets its model, and how contacts are confirmed.
 const (

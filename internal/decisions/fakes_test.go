@@ -170,7 +170,7 @@ func (w *world) Decisions(_ context.Context, d []nextbest.Decision) (uint64, err
 		return 0, w.down
 	}
 	for _, row := range d {
-		if !slices.ContainsFunc(w.rows[max(0, len(w.rows)-200):], func(o nextbest.Decision) bool { return o.ID == row.ID }) {
+		if !slices.ContainsFunc(w.rows[max(0, len(w.rows)-200):], func(o nextbest.Decision) bool { return o.ID == row.ID && o.Slot == row.Slot }) {
 			w.rows = append(w.rows, row)
 		}
 	}
@@ -195,8 +195,14 @@ func (w *world) ByID(ctx context.Context, id uuid.UUID, slot uint8) (nextbest.De
 	return w.find(func(d *nextbest.Decision) bool { return d.ID == id && d.Slot == slot })
 }
 
-func (w *world) ByKey(_ context.Context, key string) (nextbest.Decision, bool, error) {
-	return w.find(func(d *nextbest.Decision) bool { return d.Key == key })
+func (w *world) ByKey(_ context.Context, key string) ([]nextbest.Decision, error) {
+	first, ok, err := w.find(func(d *nextbest.Decision) bool { return d.Key == key })
+	if err != nil || !ok {
+		return nil, err
+	}
+	w.Lock()
+	defer w.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.rows), func(d nextbest.Decision) bool { return d.ID != first.ID }), nil
 }
 
 func (w *world) find(is func(*nextbest.Decision) bool) (nextbest.Decision, bool, error) {

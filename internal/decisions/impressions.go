@@ -101,8 +101,8 @@ func checkImpression(c *Catalogue, i *nextbest.Impression, now time.Time) error 
 	} else if i.Time.Before(MintedAt(i.DecisionID).Add(-futureAtMost)) {
 		p.Add("time", "%s is before the decision", i.Time.Format(time.RFC3339))
 	}
-	if i.Slot != 1 {
-		p.Add("slot", "%d: decisions have one slot, 1", i.Slot)
+	if i.Slot > MaxSlots {
+		p.Add("slot", "%d: decisions have at most %d slots", i.Slot, MaxSlots)
 	}
 	if i.Time.After(now.Add(futureAtMost)) {
 		p.Add("time", "%s is in the future", i.Time.Format(time.RFC3339))
@@ -132,7 +132,7 @@ type made struct {
 // lookUp asks the log no longer than the limit: a log that hangs must not keep
 // callers waiting.
 func (p *Pipeline) lookUp(ctx context.Context, id uuid.UUID, slot uint8, limit time.Duration) (made, bool, error) {
-	if m, ok := p.recent.get(id); ok {
+	if m, ok := p.recent.get(slotKey{id, slot}); ok {
 		return m, true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -179,16 +179,13 @@ func (p *Pipeline) updateContact(ctx context.Context, m *made, i *nextbest.Impre
 	})
 }
 
-// release takes back the reservation of a decision that is not given out.
+// release takes back the reservations of a decision that is not given out.
 func (p *Pipeline) release(ctx context.Context, d *nextbest.Decision) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	err := p.change(ctx, p.o.Catalogue(), d.Customer, func(contacts []nextbest.Contact) ([]nextbest.Contact, bool) {
-		at := find(contacts, d.ID, d.Slot)
-		if at < 0 {
-			return contacts, false
-		}
-		return slices.Delete(contacts, at, at+1), true
+		left := slices.DeleteFunc(contacts, func(k nextbest.Contact) bool { return k.DecisionID == d.ID })
+		return left, len(left) < len(contacts)
 	})
 	if err != nil {
 		p.o.Logger.Warn("the reservation of an unused decision stays until it expires", "decision", d.ID, "error", err)
@@ -277,33 +274,39 @@ func (p *Pipeline) retry(ctx context.Context, w pendingImpression) {
 	}
 }
 
-// recent remembers the newest decisions, in a ring.
+// slotKey names one slot of a decision.
+type slotKey struct {
+	id   uuid.UUID
+	slot uint8
+}
+
+// recent remembers the slots of the newest decisions, in a ring.
 type recent struct {
 	sync.Mutex
 	ring []made
 	next int
-	at   map[uuid.UUID]int
+	at   map[slotKey]int
 }
 
 func newRecent(most int) *recent {
-	return &recent{ring: make([]made, most), at: make(map[uuid.UUID]int)}
+	return &recent{ring: make([]made, most), at: make(map[slotKey]int)}
 }
 
 func (r *recent) put(d *nextbest.Decision, tracked bool) {
 	r.Lock()
 	defer r.Unlock()
 	if old := r.ring[r.next]; old.id != (uuid.UUID{}) {
-		delete(r.at, old.id)
+		delete(r.at, slotKey{old.id, old.slot})
 	}
 	r.ring[r.next] = madeOf(d, tracked)
-	r.at[d.ID] = r.next
+	r.at[slotKey{d.ID, d.Slot}] = r.next
 	r.next = (r.next + 1) % len(r.ring)
 }
 
-func (r *recent) get(id uuid.UUID) (made, bool) {
+func (r *recent) get(key slotKey) (made, bool) {
 	r.Lock()
 	defer r.Unlock()
-	i, ok := r.at[id]
+	i, ok := r.at[key]
 	if !ok {
 		return made{}, false
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"nextbest"
-	"nextbest/bandit"
 )
 
 // Journal records decisions; it returns when they are durable. Recording the
@@ -24,9 +23,10 @@ type Journal interface {
 // Log reads recorded decisions back. ok false means that it is not there (yet).
 type Log interface {
 	ByID(ctx context.Context, id uuid.UUID, slot uint8) (d nextbest.Decision, ok bool, err error)
-	// ByKey returns the first of a key's decisions within ClaimKept. It must know
-	// everything that was acknowledged before the call.
-	ByKey(ctx context.Context, key string) (d nextbest.Decision, ok bool, err error)
+	// ByKey returns the slots of the first of a key's decisions within ClaimKept,
+	// in their order, none where there is none. It must know everything that was
+	// acknowledged before the call.
+	ByKey(ctx context.Context, key string) (slots []nextbest.Decision, err error)
 }
 
 // Options says what a pipeline works with. Catalogue, Journal, Contacts,
@@ -134,7 +134,7 @@ func (p *Pipeline) Drain(ctx context.Context) error {
 	}
 }
 
-// Decide makes one decision. Errors: nextbest.NotFound for an unknown
+// Decide makes one decision, of as many slots as the placement has. Errors: nextbest.NotFound for an unknown
 // placement, Invalid naming the field for a bad call, TooLarge, Conflict for a
 // key used with another call, Unavailable when an engine is away or the
 // customer's history changed too often. After an error nothing is recorded,
@@ -164,50 +164,55 @@ func (p *Pipeline) Decide(ctx context.Context, call Call) (Answer, error) {
 	w.input.SetNow(w.now)
 	w.assign(c, pl)
 	id := p.mint.Mint(w.now)
-	w.uniform = bandit.DrawUniform(c.salts[c.salt], id, 1)
 	w.reserved = reservation{}
 	if pl.tracked {
 		err = p.decideTracked(ctx, c, pl, w, id)
 	} else {
 		w.contacts = w.contacts[:0]
-		err = w.decide(pl)
+		err = w.decideSlots(c, pl, id, p.o.Reservation)
 	}
 	if err != nil {
 		return Answer{}, err
 	}
-	d := w.record(c, pl, id)
-	d.Key, d.Body = call.Key, body
+	rows := w.rows
+	w.rows = nil // they are kept
+	for i := range rows {
+		rows[i].Key, rows[i].Body = call.Key, body
+	}
+	several := pl.slots > 1
 	if call.Key != "" {
-		first, won, err := p.claim(ctx, d)
+		first, won, err := p.claim(ctx, rows)
 		if err != nil || !won {
 			if pl.tracked {
-				p.release(ctx, d)
+				p.release(ctx, &rows[0])
 			}
 			if err != nil {
 				return Answer{}, err
 			}
-			return p.repeat(ctx, first, body)
+			return p.repeat(ctx, first, body, several)
 		}
 	}
-	p.recent.put(d, pl.tracked)
-	if call.Relaxed {
-		return answer(d, false, false), p.later(ctx, d, w.reserved)
+	for i := range rows {
+		p.recent.put(&rows[i], pl.tracked)
 	}
-	if _, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*d}); err != nil {
+	if call.Relaxed {
+		return answer(rows, several, false, false), p.later(ctx, rows, w.reserved)
+	}
+	if _, err := p.o.Journal.Decisions(ctx, rows); err != nil {
 		return Answer{}, unavailable("the journal", err)
 	}
 	if err := p.keep(ctx, w.reserved); err != nil {
 		return Answer{}, err
 	}
 	if call.Key != "" {
-		p.shrink(ctx, d)
+		p.shrink(ctx, rows)
 	}
-	return answer(d, true, false), nil
+	return answer(rows, several, true, false), nil
 }
 
-// decideTracked decides with the customer's history: read, decide, compare and
-// set, whatever was drawn, do-nothing included; on conflict everything is done
-// again with the same uniform number. Were only some draws written, only those
+// decideTracked decides with the customer's history: read, decide every slot,
+// compare and set once, whatever was drawn, do-nothing included; on conflict
+// everything is done again with the same uniform numbers. Were only some draws written, only those
 // could be retried, and the logged propensities would be biased.
 func (p *Pipeline) decideTracked(ctx context.Context, c *Catalogue, pl *placement, w *work, id uuid.UUID) error {
 	turn := p.turns.of(w.customer)
@@ -223,21 +228,8 @@ func (p *Pipeline) decideTracked(ctx context.Context, c *Catalogue, pl *placemen
 			return err
 		}
 		w.contacts = trim(w.contacts, w.now, c.window)
-		if err := w.decide(pl); err != nil {
+		if err := w.decideSlots(c, pl, id, p.o.Reservation); err != nil {
 			return err
-		}
-		if chosen := w.selection.Eligible[w.drawn]; chosen.Treatment != nil {
-			k := nextbest.Contact{
-				DecisionID: id, Slot: 1, Action: pl.ids[chosen.Index], Group: c.groups[pl.ids[chosen.Index]],
-				Channel: chosen.Treatment.Channel, Time: w.now, Status: nextbest.Reserved, Expires: w.now.Add(p.o.Reservation),
-			}
-			if pl.assumed {
-				k.Status = nextbest.Contacted
-			}
-			w.contacts = append(w.contacts, k)
-			w.reserved.contact = k
-		} else {
-			w.reserved.contact = nextbest.Contact{}
 		}
 		value := appendContacts(make([]byte, 0, len(last)+128), w.contacts)
 		next, ok, err := p.o.Contacts.CompareAndSet(ctx, w.customer, value, revision)
@@ -255,7 +247,7 @@ func (p *Pipeline) decideTracked(ctx context.Context, c *Catalogue, pl *placemen
 
 // later records a relaxed call's decision in the background, at most as many
 // at a time as there are slots.
-func (p *Pipeline) later(ctx context.Context, d *nextbest.Decision, r reservation) error {
+func (p *Pipeline) later(ctx context.Context, rows []nextbest.Decision, r reservation) error {
 	select {
 	case p.relaxed <- struct{}{}:
 	case <-ctx.Done():
@@ -266,17 +258,17 @@ func (p *Pipeline) later(ctx context.Context, d *nextbest.Decision, r reservatio
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		for pause := 50 * time.Millisecond; ; pause *= 2 {
-			_, err := p.o.Journal.Decisions(ctx, []nextbest.Decision{*d})
+			_, err := p.o.Journal.Decisions(ctx, rows)
 			if err == nil {
 				if err := p.keep(ctx, r); err != nil {
-					p.o.Logger.Warn("a contact was answered for before the contact history was lost", "decision", d.ID, "error", err)
+					p.o.Logger.Warn("a contact was answered for before the contact history was lost", "decision", rows[0].ID, "error", err)
 				}
 				return
 			}
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
-				p.o.Logger.Error("a relaxed decision was answered and could not be recorded", "decision", d.ID, "error", err)
+				p.o.Logger.Error("a relaxed decision was answered and could not be recorded", "decision", rows[0].ID, "error", err)
 				return
 			}
 		}

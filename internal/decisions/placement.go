@@ -23,6 +23,7 @@ type placement struct {
 	scale, offset []float64
 	affine        bool
 	assumed       bool // contacts need no impression
+	slots         uint8
 	// tracked says that contacts are reserved: some action here has a cap or a
 	// cool-down, or some action anywhere counts the contacts made here.
 	tracked bool
@@ -66,7 +67,7 @@ func (c *Catalogue) buildPlacement(o, experiment *object, previous *Catalogue, p
 		return nil
 	}
 	d := v.(*Placement)
-	p := &placement{name: o.record.Ref().String(), objective: d.Objective.String(), channels: d.Channels, assumed: d.Impression == Assumed, tracked: c.reading}
+	p := &placement{name: o.record.Ref().String(), objective: d.Objective.String(), channels: d.Channels, assumed: d.Impression == Assumed, slots: uint8(d.Slots), tracked: c.reading}
 	if _, err := c.Objective(d.Objective); err != nil {
 		addError(problems, "objective", err)
 	}

@@ -217,8 +217,8 @@ func compilePlacement(r *nextbest.Record) (*Placement, error) {
 	if d.Slots == 0 {
 		d.Slots = 1
 	}
-	if d.Slots != 1 {
-		p.Add("slots", "%d: a placement decides one slot; make one placement for each", d.Slots)
+	if d.Slots < 1 || d.Slots > MaxSlots {
+		p.Add("slots", "%d: a placement has 1 to %d slots", d.Slots, MaxSlots)
 	}
 	return d, p.Err("placement " + r.ID)
 }

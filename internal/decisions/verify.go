@@ -87,6 +87,7 @@ type verifier struct {
 	d       *nextbest.Decision
 	exact   bool // the row's arithmetic is this program's
 	context map[string]any
+	earlier []nextbest.Decision // slots of the decision that came before
 }
 
 type assignKey struct {
@@ -128,6 +129,7 @@ func (v *verifier) row(d *nextbest.Decision) []Difference {
 	if !slices.IsSorted(d.Eligible) || !slices.Contains(d.Eligible, nextbest.DoNothing) {
 		v.differs("eligible", d.Eligible, "sorted, with do-nothing")
 	}
+	v.checkEarlier()
 	v.checkDraw(chosen)
 	said, err := readContext(d.Context)
 	if err != nil {
@@ -142,6 +144,26 @@ func (v *verifier) row(d *nextbest.Decision) []Difference {
 	v.checkArms(chosen)
 	v.checkAssignment()
 	return v.found
+}
+
+// checkEarlier compares a slot with the slots of the same decision before it,
+// where the rows have them: slots count on, what was drawn is not drawn again,
+// and nothing follows do-nothing.
+func (v *verifier) checkEarlier() {
+	d := v.d
+	if len(v.earlier) > 0 && v.earlier[0].ID != d.ID || d.Slot == 1 {
+		v.earlier = v.earlier[:0]
+	}
+	for i := range v.earlier {
+		e := &v.earlier[i]
+		if e.Slot >= d.Slot || e.Action == nextbest.DoNothing {
+			v.differs("slot", d.Slot, fmt.Sprintf("the list ended with slot %d, %s", e.Slot, e.Action))
+		}
+		if slices.Contains(d.Eligible, e.Action) {
+			v.differs("eligible", d.Eligible, fmt.Sprintf("without %s, drawn for slot %d", e.Action, e.Slot))
+		}
+	}
+	v.earlier = append(v.earlier, nextbest.Decision{ID: d.ID, Slot: d.Slot, Action: d.Action})
 }
 
 func (v *verifier) checkDraw(chosen int) {

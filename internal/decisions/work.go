@@ -23,6 +23,8 @@ type work struct {
 	x         [][]float32 // beside the placement's schemas
 	now       time.Time
 	uniform   float64
+	slot      uint8 // being decided, 1-based
+	taken     []int // the placement's actions drawn for earlier slots of the call
 	loading   bool
 
 	assignment experiments.Assignment
@@ -41,6 +43,8 @@ type work struct {
 	p         [][]float64
 	scores    []float64
 	drawn     int // position among the eligible
+	// rows are the records of the call's slots. Others keep them.
+	rows []nextbest.Decision
 }
 
 // mixed is one arm of the mixture.
@@ -142,10 +146,50 @@ func (w *work) assignTo(to *placementArms) {
 	}
 }
 
-// decide finds the eligible actions for the history in w.contacts, forms every
-// arm's distribution and draws from the serving one.
+// decideSlots decides slot after slot, each over the actions that are left, as
+// conditional distributions given the slots before it, and forms their records.
+// Each contact is added to w.contacts, so that caps count it in the slots that
+// follow. Do-nothing ends the list: no slot is left empty in the middle, and
+// there is no row for the slots after it.
+func (w *work) decideSlots(c *Catalogue, pl *placement, id uuid.UUID, reservation time.Duration) error {
+	w.rows, w.taken = make([]nextbest.Decision, 0, pl.slots), w.taken[:0]
+	w.reserved.contacts = w.reserved.contacts[:0]
+	for w.slot = 1; w.slot <= pl.slots; w.slot++ {
+		w.uniform = bandit.DrawUniform(c.salts[c.salt], id, w.slot)
+		if err := w.decide(pl); err != nil {
+			return err
+		}
+		w.rows = append(w.rows, w.record(c, pl, id))
+		chosen := w.selection.Eligible[w.drawn]
+		if chosen.Index == pl.nothing {
+			break
+		}
+		w.taken = append(w.taken, chosen.Index)
+		if pl.tracked && chosen.Treatment != nil {
+			w.contact(c, pl, id, reservation)
+		}
+	}
+	return nil
+}
+
+// contact adds the contact of the slot that was decided.
+func (w *work) contact(c *Catalogue, pl *placement, id uuid.UUID, reservation time.Duration) {
+	chosen := w.selection.Eligible[w.drawn]
+	k := nextbest.Contact{
+		DecisionID: id, Slot: w.slot, Action: pl.ids[chosen.Index], Group: c.groups[pl.ids[chosen.Index]],
+		Channel: chosen.Treatment.Channel, Time: w.now, Status: nextbest.Reserved, Expires: w.now.Add(reservation),
+	}
+	if pl.assumed {
+		k.Status = nextbest.Contacted
+	}
+	w.contacts = append(w.contacts, k)
+	w.reserved.contacts = append(w.reserved.contacts, k)
+}
+
+// decide finds the eligible actions for the history in w.contacts without those
+// that are taken, forms every arm's distribution and draws from the serving one.
 func (w *work) decide(pl *placement) error {
-	at := actions.Situation{Input: &w.input, Now: w.now, Channels: pl.channels, Contacts: w.contacts, Loading: w.loading}
+	at := actions.Situation{Input: &w.input, Now: w.now, Channels: pl.channels, Contacts: w.contacts, Loading: w.loading, Taken: w.taken}
 	w.selection.Select(pl.actions, &at)
 	q := &w.question
 	q.eligible, q.names, q.input, q.actions = q.eligible[:0], q.names[:0], &w.input, pl.actions
@@ -200,12 +244,12 @@ func (w *work) decide(pl *placement) error {
 }
 
 // record forms the row of the log. It owns all its memory.
-func (w *work) record(c *Catalogue, pl *placement, id uuid.UUID) *nextbest.Decision {
+func (w *work) record(c *Catalogue, pl *placement, id uuid.UUID) nextbest.Decision {
 	m := &w.mixture[w.serving]
 	k := len(w.question.eligible)
 	floats := make([]float64, 2*k)
-	d := &nextbest.Decision{
-		ID: id, Slot: 1, Time: w.now, Placement: pl.name, Objective: pl.objective, Customer: w.customer, Source: "live",
+	d := nextbest.Decision{
+		ID: id, Slot: w.slot, Time: w.now, Placement: pl.name, Objective: pl.objective, Customer: w.customer, Source: "live",
 		Action: w.question.names[w.drawn], Propensity: w.p[w.serving][w.drawn],
 		Eligible: pl.ids, Probabilities: floats[:k:k],
 		Context: slices.Clone(w.canonical.buf), Salt: c.salt, Catalogue: c.Revision,
@@ -238,7 +282,7 @@ func (w *work) record(c *Catalogue, pl *placement, id uuid.UUID) *nextbest.Decis
 		d.Features, d.X = pl.schemas[slot].name, slices.Clone(w.x[slot])
 	}
 	if w.mixing {
-		w.recordArms(d, pl)
+		w.recordArms(&d, pl)
 	} else {
 		d.Floor = m.policy.Floor(k)
 	}
