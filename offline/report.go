@@ -55,6 +55,7 @@ type QueryRecord struct {
 	Propensity   string             `json:"propensity"` // that weighs: own (of the serving arm) or mixture
 	Training     []nextbest.Split   `json:"training,omitempty"`
 	TrainedOn    []Period           `json:"trained_on,omitempty"`
+	Specified    []Specified        `json:"specified,omitempty"` // candidates that are not registered
 	RewardModel  string             `json:"reward_model"`
 	Ridge        float64            `json:"ridge"`
 	MinSupport   float64            `json:"min_support"`
@@ -179,7 +180,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: req.Definitions,
 			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
-			Training: req.Training, TrainedOn: req.TrainedOn, RewardModel: req.RewardModel, Ridge: req.Ridge, MinSupport: req.MinSupport},
+			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
 	}

@@ -79,6 +79,10 @@ type Request struct {
 	// made from; it is kept in the report, so that it can be repeated.
 	Definitions uint64
 
+	// Specified says how candidates that are not registered were made; it is kept
+	// in the report, so that it can be repeated.
+	Specified []Specified
+
 	// MaxWeight is the largest weight that is possible by design; 0: the inverse
 	// of the log's declared floor. It is never taken from the sample.
 	MaxWeight float64

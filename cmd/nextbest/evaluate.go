@@ -20,6 +20,10 @@ type evaluateCmd struct {
 	remote
 	Placement   string    `help:"Placement whose log answers."`
 	Candidates  []string  `arg:"" optional:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
+	Spec        []string  `help:"Policy that is not registered, from a JSON file with its specification; repeatable." placeholder:"NAME=FILE" sep:"none"`
+	TrainFrom   time.Time `help:"Specifications that learn are trained on decisions at or after (RFC 3339)."`
+	TrainTo     time.Time `help:"… on decisions before; evaluate from there on, with --from."`
+	TrainSplit  string    `help:"… on these customers; evaluate others, with --split of the same salt." placeholder:"SALT:FROM:TO"`
 	Source      string    `help:"Rows of this import alone, or live; without it, all."`
 	From        time.Time `help:"Decisions at or after (RFC 3339)."`
 	To          time.Time `help:"Decisions before (RFC 3339)."`
@@ -61,20 +65,21 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 		}
 		ask.Candidates = append(ask.Candidates, ref)
 	}
-	if c.Split != "" {
-		s, err := parseSplit(c.Split)
-		if err != nil {
-			return err
-		}
-		ask.Split = s
+	specs, err := c.specs()
+	if err != nil {
+		return err
 	}
-	api, done, err := c.connect(ctx, t)
+	ask.Candidates = append(ask.Candidates, specs...)
+	if ask.Split, err = parseSplit(c.Split); err != nil {
+		return err
+	}
+	server, done, err := c.connect(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer done()
 	var report offline.Report
-	if _, err := api.Await(ctx, "evaluations", ask, &report, func(rows int64) { t.progress("evaluating: %d rows", rows) }); err != nil {
+	if _, err := server.Await(ctx, "evaluations", ask, &report, func(rows int64) { t.progress("evaluating: %d rows", rows) }); err != nil {
 		return err
 	}
 	t.done()
@@ -95,16 +100,16 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 func (c *evaluateCmd) check() error {
 	var p nextbest.Problems
 	if c.File != "" {
-		if c.Placement != "" || len(c.Candidates) > 0 {
-			p.Add("--file", "a file names its candidate by its columns: leave out --placement and candidates")
+		if c.Placement != "" || len(c.Candidates)+len(c.Spec) > 0 {
+			p.Add("--file", "a file names its candidate by its columns: leave out --placement, --spec and candidates")
 		}
 		return p.Err("evaluate")
 	}
 	if c.Placement == "" {
 		p.Add("--placement", "name the placement whose log answers, or give a log file with --file")
 	}
-	if len(c.Candidates) == 0 {
-		p.Add("candidate", "name a policy version to evaluate, such as rules@2 or lints@3/814")
+	if len(c.Candidates)+len(c.Spec) == 0 {
+		p.Add("candidate", "name a policy version to evaluate, such as rules@2 or lints@3/814, or give a specification with --spec")
 	}
 	if len(c.Map)+len(c.Actions) > 0 || c.Floor != 0 || c.MaxWeight != 0 || c.Logger != "" {
 		p.Add("--file", "--map, --actions, --floor, --max-weight and --logger are for log files: give one with --file")
@@ -112,8 +117,11 @@ func (c *evaluateCmd) check() error {
 	return p.Err("evaluate")
 }
 
-// parseSplit parses salt:from:to.
+// parseSplit parses salt:from:to; nil for no text.
 func parseSplit(text string) (*nextbest.Split, error) {
+	if text == "" {
+		return nil, nil
+	}
 	parts := strings.Split(text, ":")
 	if len(parts) == 3 {
 		from, err1 := strconv.ParseFloat(parts[1], 64)

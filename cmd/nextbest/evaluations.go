@@ -42,6 +42,9 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		return nil, err
 	}
 	q := queryOf(ask, objective, last)
+	if q.MatureAt.IsZero() {
+		q.MatureAt = time.Now().UTC().Truncate(time.Microsecond)
+	}
 	q.Own = limited(e.p.definitions, ask.Placement)
 	request, err := requestOf(ask, catalogue)
 	if err != nil {
@@ -50,13 +53,7 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	request.Query, request.Seed, request.Folds = q, ask.Seed, ask.Folds
 	request.Adaptive, request.Definitions = e.adaptive(ask.Placement), catalogue.Revision
 	for i, c := range ask.Candidates {
-		ref, candidate, err := candidateOf(catalogue, i, c, catalogue.Revision)
-		if err != nil {
-			return nil, err
-		}
-		request.Candidates = append(request.Candidates, candidate)
-		request.Looks = append(request.Looks, looks(e.p.definitions.List(nextbest.KindEvaluation), ask.Placement, ref, c.Model))
-		ranges, err := learning.Ranges(e.p.definitions, ref, c.Model)
+		ranges, err := e.add(ctx, &request, catalogue, i, c)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +64,31 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		}
 	}
 	return offline.Run(ctx, e.p.store, request, progress)
+}
+
+// add adds the i-th candidate to a request and returns what it learned from.
+func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue *decisions.Catalogue, i int, c api.CandidateRef) ([]learning.Range, error) {
+	if c.Spec == nil {
+		ref, candidate, err := candidateOf(catalogue, i, c, catalogue.Revision)
+		if err != nil {
+			return nil, err
+		}
+		request.Candidates = append(request.Candidates, candidate)
+		request.Looks = append(request.Looks, looks(e.p.definitions.List(nextbest.KindEvaluation), request.Query.Placement, ref, c.Model))
+		return learning.Ranges(e.p.definitions, ref, c.Model)
+	}
+	s, err := specify(i, c, request.Query)
+	if err != nil {
+		return nil, err
+	}
+	candidate, _, err := e.make(ctx, catalogue, &s, request.Query, catalogue.Revision)
+	if err != nil {
+		return nil, err
+	}
+	request.Candidates = append(request.Candidates, shared{candidate})
+	request.Looks = append(request.Looks, 1) // no gate takes what is not registered
+	request.Specified = append(request.Specified, s)
+	return learnedFrom(request.Query.Placement, s), nil
 }
 
 // requestOf fills in what the caller asks to be shown, and of what.
@@ -115,7 +137,8 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 	if _, err := e.p.catchUp(ctx, mostBacklog); err != nil {
 		return nil, err
 	}
-	request, err := requestOf(ask, e.p.definitions.Catalogue())
+	catalogue := e.p.definitions.Catalogue()
+	request, err := requestOf(ask, catalogue)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +148,21 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 	request.Training, request.TrainedOn, request.Definitions = q.Training, q.TrainedOn, q.Definitions
 	request.Adaptive, request.MinSupport, request.Ridge = then.Log.Adaptive, q.MinSupport, q.Ridge
 	for i, c := range ask.Candidates {
-		_, candidate, err := candidateOf(e.p.definitions.Catalogue(), i, c, q.Definitions)
+		if c.Spec != nil {
+			s, err := specified(&then, c.Name)
+			if err != nil {
+				return nil, err
+			}
+			candidate, _, err := e.make(ctx, catalogue, &s, request.Query, q.Definitions)
+			if err != nil {
+				return nil, err
+			}
+			request.Candidates = append(request.Candidates, shared{candidate})
+			request.Looks = append(request.Looks, 1)
+			request.Specified = append(request.Specified, s)
+			continue
+		}
+		_, candidate, err := candidateOf(catalogue, i, c, q.Definitions)
 		if err != nil {
 			return nil, err
 		}

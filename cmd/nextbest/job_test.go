@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
@@ -36,6 +37,7 @@ func TestWholeJob(t *testing.T) {
 	t.Run("learn", func(t *testing.T) { model = learn(t, r) })
 	evaluation := ""
 	t.Run("evaluate", func(t *testing.T) { evaluation = evaluate(t, r, model) })
+	t.Run("evaluate specifications", func(t *testing.T) { evaluateSpecifications(t, r, model) })
 	t.Run("repeat an evaluation", func(t *testing.T) { repeatEvaluation(t, r, model) })
 	t.Run("experiment", func(t *testing.T) { experiment(t, r, model, evaluation) })
 	t.Run("roll back", func(t *testing.T) { rollBack(t, r) })
@@ -230,27 +232,89 @@ func evaluate(t *testing.T, r *rig, model uint64) (id string) {
 	return id
 }
 
+// finished is an evaluation's job that is done.
+type finished struct {
+	ID, State, Repeats string
+	Result, Problem    json.RawMessage
+}
+
+// runEvaluation posts a job of the evaluations and waits until it is done.
+func runEvaluation(t *testing.T, r *rig, path string, body any) (j finished) {
+	t.Helper()
+	must(t, r.analyst, "POST", path, body, &j)
+	eventually(t, "the evaluation is done", func() error {
+		must(t, r.analyst, "GET", "/v1/evaluations/"+j.ID, nil, &j)
+		if j.State == "queued" || j.State == "running" {
+			return errors.New(j.State)
+		}
+		return nil
+	})
+	if j.State != "done" {
+		t.Fatalf("%s: %s", j.State, j.Problem)
+	}
+	return j
+}
+
+// evaluateSpecifications: what is not registered is evaluated as if it were, and
+// again bit for bit.
+func evaluateSpecifications(t *testing.T, r *rig, model uint64) {
+	ask := obj{"placement": "shop", "split": obj{"salt": "x", "from": 0.5, "to": 1}, "seed": 7, "candidates": []obj{
+		{"policy": "lints@1", "model": model},
+		{"policy": "rules@1"},
+		{"name": "learner", "spec": obj{"algorithm": "linear_thompson", "features": "shop@1"}, "train": obj{"split": obj{"salt": "x", "from": 0, "to": 0.5}}},
+		{"name": "table", "spec": obj{"algorithm": "rules", "params": obj{"epsilon": 0.2}, "rules": []obj{{"when": "context.taste == 'women'", "action": "womens"}, {"when": "true", "action": "mens"}}}},
+		{"name": "evenly", "spec": obj{"algorithm": "uniform"}},
+	}}
+	first := runEvaluation(t, r, "/v1/evaluations", ask)
+	var report offline.Report
+	if err := json.Unmarshal(first.Result, &report); err != nil {
+		t.Fatal(err)
+	}
+	for name, twin := range map[string]string{"learner": "lints@1/1", "table": "rules@1"} {
+		got, _ := report.Result(name)
+		want, _ := report.Result(twin)
+		if got == nil || got.Refused() || got.DR == nil || *got.DR != *want.DR || *got.IPS != *want.IPS {
+			t.Errorf("%s gives %+v, its registered twin %+v", name, got, want)
+		}
+	}
+	if e, _ := report.Result("evenly"); e.Refused() || math.Abs(e.DR.Value-0.22) > 0.12 { // (.7 + 3·.05)/4 where all four may be sent
+		t.Errorf("uniform: %+v", e)
+	}
+	made := report.Query.Specified
+	if len(made) != 3 || made[0].Trained == nil || made[0].Trained.Rows < 400 || made[1].Trained != nil || !strings.Contains(string(made[0].Spec), `"v":`) {
+		t.Errorf("how they were made: %+v", made)
+	}
+	again := runEvaluation(t, r, "/v1/evaluations/"+first.ID+"/repeat", nil)
+	if !bytes.Equal(again.Result, first.Result) {
+		t.Errorf("the repeat gives\n%s\nthe first run gave\n%s", again.Result, first.Result)
+	}
+	// A schema that does not exist, and rows that are evaluated too.
+	refuse := func(field string, change func(c obj)) {
+		t.Helper()
+		c := obj{"name": "learner", "spec": obj{"algorithm": "linear_thompson", "features": "shop@1"}, "train": obj{"split": obj{"salt": "x", "from": 0, "to": 0.5}}}
+		change(c)
+		p := refused(t, r.analyst, http.StatusUnprocessableEntity, "POST", "/v1/evaluations", obj{"placement": "shop", "split": obj{"salt": "x", "from": 0.5, "to": 1}, "candidates": []obj{c}})
+		if !strings.Contains(string(p.Raw), `"candidates[0].`+field+`"`) {
+			t.Errorf("want %s: %s", field, p.Raw)
+		}
+	}
+	refuse("spec.features", func(c obj) { c["spec"] = obj{"algorithm": "linear_thompson", "features": "shop@9"} })
+	refuse("spec.params.v", func(c obj) { c["spec"] = obj{"algorithm": "linear_thompson", "params": obj{"v": -1}} })
+	refuse("spec.rules[0].action", func(c obj) {
+		c["spec"] = obj{"algorithm": "rules", "rules": []obj{{"when": "true", "action": "gold"}}}
+		delete(c, "train")
+	})
+	refuse("train", func(c obj) { c["train"] = obj{"split": obj{"salt": "x", "from": 0, "to": 0.6}} })
+	refuse("train", func(c obj) { c["train"] = obj{"to": time.Now()} })
+}
+
 // repeatEvaluation: after corrections, new decisions and another value of an
 // action, a finished evaluation can still be had again, bit for bit.
 func repeatEvaluation(t *testing.T, r *rig, model uint64) {
 	ask := obj{"placement": "shop", "candidates": []obj{{"policy": "rules@1"}, {"policy": "lints@1", "model": model}}, "seed": 11}
-	run := func(path string, body any) (j struct {
-		ID, State, Repeats string
-		Result, Problem    json.RawMessage
-	}) {
+	run := func(path string, body any) finished {
 		t.Helper()
-		must(t, r.analyst, "POST", path, body, &j)
-		eventually(t, "the evaluation is done", func() error {
-			must(t, r.analyst, "GET", "/v1/evaluations/"+j.ID, nil, &j)
-			if j.State == "queued" || j.State == "running" {
-				return errors.New(j.State)
-			}
-			return nil
-		})
-		if j.State != "done" {
-			t.Fatalf("%s: %s", j.State, j.Problem)
-		}
-		return j
+		return runEvaluation(t, r, path, body)
 	}
 	first := run("/v1/evaluations", ask)
 	dear := obj{"owner": "crm", "value": 40, "treatments": []obj{{"id": "a", "channel": "email", "content": "cms:mens"}}}

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"nextbest"
-	"nextbest/internal/learning"
 )
 
 // Evaluation asks what candidates would have earned on the log.
@@ -37,12 +35,6 @@ type Evaluation struct {
 	Segments    []string `json:"segments,omitempty" maxItems:"8" doc:"keys by whose values candidates are shown: policy, day, arm, context.<key>, customer.<key>"`
 	Tree        bool     `json:"tree,omitempty" doc:"say for whom which action is best, by a tree of two questions"`
 	Bootstrap   int      `json:"bootstrap,omitempty" minimum:"100" maximum:"10000" doc:"replicates of a Poisson bootstrap by customer; absent: none"`
-}
-
-// CandidateRef names what is evaluated: a policy version and a model of it.
-type CandidateRef struct {
-	Policy string `json:"policy" doc:"id@version"`
-	Model  uint64 `json:"model,omitempty" doc:"number of the model; 0: the policy needs none"`
 }
 
 // Verification asks whether logged decisions replay.
@@ -89,7 +81,7 @@ func (s *Server) evaluationRoutes() {
 			if s.o.Evaluator == nil {
 				return nil, missing("evaluation")
 			}
-			if err := s.checkEvaluation(&in.Body); err != nil {
+			if err := s.checkEvaluation(ctx, &in.Body); err != nil {
 				return nil, err
 			}
 			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, in.Body, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
@@ -182,7 +174,7 @@ func (s *Server) jobRoutes(kind nextbest.Kind, singular string, may Permission) 
 }
 
 // checkEvaluation refuses what can be seen to fail before any row is read.
-func (s *Server) checkEvaluation(e *Evaluation) error {
+func (s *Server) checkEvaluation(ctx context.Context, e *Evaluation) error {
 	if err := s.checkRange(e.Placement, e.From, e.To, false); err != nil {
 		return err
 	}
@@ -196,21 +188,11 @@ func (s *Server) checkEvaluation(e *Evaluation) error {
 	if e.Reward != "" && !s.kinds.known(e.Reward) {
 		p.Add("reward", "%q is not a reward kind of any objective", e.Reward)
 	}
-	if sp := e.Split; sp != nil && !(0 <= sp.From && sp.From < sp.To && sp.To <= 1) {
+	if e.Split != nil && !validSplit(e.Split) {
 		p.Add("split", "must have 0 ≤ from < to ≤ 1")
 	}
-	for i, c := range e.Candidates {
-		field := fmt.Sprintf("candidates[%d].policy", i)
-		ref, ok := s.known(&p, field, nextbest.KindPolicy, c.Policy)
-		if ok && ref.Version == 0 {
-			p.Add(field, "must name a version, such as %s@1", ref.ID)
-			continue
-		}
-		if ok && c.Model != 0 {
-			if _, ok := s.o.Registry.Version(nextbest.KindModel, learning.ID(ref), c.Model); !ok {
-				p.Add(fmt.Sprintf("candidates[%d].model", i), "%s has no model %d", ref, c.Model)
-			}
-		}
+	if err := s.checkCandidates(ctx, e, &p); err != nil {
+		return err
 	}
 	return p.Err("the evaluation")
 }

@@ -2,14 +2,12 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"nextbest"
-	"nextbest/bandit"
 )
 
 // Policy is the document of a policy version.
@@ -80,15 +78,8 @@ func (s *Server) addPolicy(ctx context.Context, in *putInput[Policy]) (*storedOu
 	if err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(in.Body)
+	_, raw, err := in.Body.Document()
 	if err != nil {
-		return nil, err
-	}
-	spec, err := bandit.ParseSpec(raw)
-	if err != nil {
-		return nil, err
-	}
-	if raw, err = json.Marshal(spec); err != nil { // with the defaults of today, for good
 		return nil, err
 	}
 	rec, err := s.write(ctx, nextbest.Change{Kind: nextbest.KindPolicy, ID: in.ID, Document: raw, Reason: in.why(), IfMatch: revision})

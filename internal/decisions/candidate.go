@@ -8,10 +8,11 @@ import (
 	"github.com/google/uuid"
 
 	"nextbest"
+	"nextbest/bandit"
 	"nextbest/internal/actions"
 )
 
-// Candidate is a registered policy version with a model, put before logged
+// Candidate is a policy with a model, registered or not, put before logged
 // rows: what it would have done in their place. Actions are worth what they
 // were worth at one revision of the definitions. It is safe for concurrent use.
 type Candidate struct {
@@ -42,12 +43,32 @@ func (c *Catalogue) CandidateAt(policy nextbest.Ref, model, revision uint64) (*C
 			return nil, err
 		}
 	}
-	k := &Candidate{name: policy.String(), arm: a, c: c, at: revision}
+	name := policy.String()
 	if model != 0 {
-		k.name += "/" + strconv.FormatUint(model, 10)
+		name += "/" + strconv.FormatUint(model, 10)
 	}
+	return c.candidate(name, a, revision), nil
+}
+
+// Specified returns a policy that is not registered for off-policy evaluation,
+// with actions as they were at a revision. m is its model, nil where it learns
+// nothing. Actions that its rules and weights name need not exist any more.
+func (c *Catalogue) Specified(name string, document []byte, m *bandit.Model, revision uint64) (*Candidate, error) {
+	spec, err := compilePolicy(&nextbest.Record{Kind: nextbest.KindPolicy, ID: name, Document: document})
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.bind(spec, 0, m)
+	if err != nil {
+		return nil, err
+	}
+	return c.candidate(name, a, revision), nil
+}
+
+func (c *Catalogue) candidate(name string, a *arm, revision uint64) *Candidate {
+	k := &Candidate{name: name, arm: a, c: c, at: revision}
 	k.scratch.New = func() any { return new(candidateScratch) }
-	return k, nil
+	return k
 }
 
 type candidateScratch struct {
@@ -56,7 +77,8 @@ type candidateScratch struct {
 	said loggedContext
 }
 
-// Name returns policy@version, or policy@version/model.
+// Name returns policy@version, policy@version/model, or the name of what is not
+// registered.
 func (k *Candidate) Name() string { return k.name }
 
 // ContextFree reports whether rows need not carry their contexts when their
