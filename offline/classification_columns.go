@@ -19,10 +19,11 @@ type column struct {
 }
 
 // encode adds a column of cells to the data set. Where every cell that is not
-// missing is a number the column holds numbers, else levels. A column without
-// two different cells says nothing and is left out.
+// missing is a number the column holds numbers, else levels; a column of nearly
+// all numbers has a mistake in it. A column without two different cells says
+// nothing and is left out.
 func (c *Classification) encode(name string, cells []string, lines []int) error {
-	var gaps, notNumbers, distinct int
+	var gaps, notNumbers, distinct, word int
 	values := make([]float64, len(cells))
 	for i, cell := range cells {
 		if cell != cells[0] {
@@ -36,6 +37,7 @@ func (c *Classification) encode(name string, cells []string, lines []int) error 
 		v, err := strconv.ParseFloat(cell, 64)
 		if err != nil && !isRange(err) {
 			notNumbers++
+			word = i
 		}
 		if values[i] = v; v != v {
 			values[i] = math.Inf(1) // refused below if this is a column of numbers
@@ -54,6 +56,8 @@ func (c *Classification) encode(name string, cells []string, lines []int) error 
 			col.flag = col.flag && (v == 0 || v == 1 || v != v)
 		}
 		c.Features = append(c.Features, name)
+	} else if numbers := len(cells) - gaps - notNumbers; notNumbers*mistaken < numbers {
+		return nextbest.FieldErrorf(name, "line %d: %q stands among %d numbers; correct it, or leave the cell empty if the value is missing", lines[word], cells[word], numbers)
 	} else if err := c.levels(&col, name, cells, lines); err != nil {
 		return err
 	}
@@ -86,6 +90,10 @@ func (c *Classification) levels(col *column, name string, cells []string, lines 
 	}
 	return nil
 }
+
+// mistaken is how many times as many numbers as words a column must hold for its
+// words to be mistakes rather than levels.
+const mistaken = 20
 
 // maxFeature bounds a number in a data set, so that no square overflows.
 const maxFeature = 1e30

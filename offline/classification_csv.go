@@ -17,7 +17,8 @@ import (
 )
 
 // ReadClassification reads a data set from CSV with a header, gzip or not. The
-// label is the named column; without a name the column y, or else the last one.
+// label is the named column; y, or no name, stands for the last one where no
+// column is called y.
 // Every other column is a feature. A cell that is empty, NA, N/A, null or ? is a
 // missing value. Errors name the line.
 func ReadClassification(r io.Reader, label string) (*Classification, error) {
@@ -28,11 +29,12 @@ func ReadClassification(r io.Reader, label string) (*Classification, error) {
 	if len(t.header) < 2 {
 		return nil, nextbest.Errorf(nextbest.Invalid, "the data set has one column; it needs features and a label, separated by commas")
 	}
-	at := slices.Index(t.header, label)
 	if label == "" {
-		if at = slices.Index(t.header, "y"); at < 0 {
-			at = len(t.header) - 1
-		}
+		label = defaultLabel
+	}
+	at := slices.Index(t.header, label)
+	if at < 0 && label == defaultLabel {
+		at = len(t.header) - 1
 	}
 	if at < 0 {
 		return nil, nextbest.FieldErrorf("label", "there is no column %q; the columns are %s", label, abbreviated(t.header))
@@ -60,6 +62,9 @@ func ReadClassification(r io.Reader, label string) (*Classification, error) {
 	}
 	return c, nil
 }
+
+// defaultLabel is what the label's column is called unless it is named.
+const defaultLabel = "y"
 
 // maxLabel bounds a label's bytes: it is an arm's name.
 const maxLabel = 255

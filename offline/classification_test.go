@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -200,6 +201,18 @@ func TestLabelsAreArms(t *testing.T) {
 	}
 }
 
+// TestClassificationLabel: y stands for the last column where none is called so.
+func TestClassificationLabel(t *testing.T) {
+	for _, c := range []struct{ header, label, want string }{
+		{"y,b,c", "", "y"}, {"y,b,c", "y", "y"}, {"a,b,c", "", "c"}, {"a,b,c", "y", "c"}, {"a,b,c", "b", "b"},
+	} {
+		got, err := ReadClassification(strings.NewReader(c.header+"\n1,2,3\n4,5,6\n"), c.label)
+		if err != nil || got.Name != c.want {
+			t.Errorf("%s, label %q: %+v, %v", c.header, c.label, got, err)
+		}
+	}
+}
+
 func TestClassificationRefusesBadInput(t *testing.T) {
 	many := func(n int, cell func(i int) string) string {
 		var b strings.Builder
@@ -222,6 +235,9 @@ func TestClassificationRefusesBadInput(t *testing.T) {
 		{"NaN", "x,y\n1,a\n2,b\nNaN,a\n", "", "line 4: NaN is no feature"},
 		{"infinite", "x,y\n1,a\n-Inf,b\n", "", "line 3: -Inf is no feature"},
 		{"too large", "x,y\n1,a\n1e999,b\n", "", "line 3: 1e999 is no feature"},
+		{"a word among numbers", many(40, func(i int) string {
+			return fmt.Sprintf("%s,%d\n", map[bool]string{true: "foo"}[i == 17]+strconv.Itoa(i), i%2)
+		}), "", `line 19: "foo17" stands among 39 numbers`},
 		{"repeated column", "x,x,y\n1,1,a\n2,2,b\n", "", `names "x" twice`},
 		{"cut gzip", string(gzipped("x,y\n1,a\n2,b\n")[:25]), "", "ends badly"},
 		{"levels", many(1001, func(i int) string { return fmt.Sprintf("u%d,%d\n", i, i%2) }), "", "x: has more than 1000 levels that are not numbers (line 1002"},

@@ -39,6 +39,10 @@ type Leaf struct {
 	Value  *Figure  `json:"value,omitempty"`
 	// Gain is the value minus that of doing nothing, where that was possible.
 	Gain *Figure `json:"gain,omitempty"`
+	// Conversions are rows that took the leaf's action, or did nothing, and
+	// converted; with few of them an interval would cover too little, and there is
+	// none.
+	Conversions int `json:"conversions"`
 }
 
 const (
@@ -60,16 +64,18 @@ type treeRow struct {
 	customer uint64
 	x        []float32
 	scores   []float64 // by action; where it was not possible, doing nothing's
+	taken    int32     // action that was logged
+	matched  bool      // and a reward that counts followed
 }
 
 // add takes a row with features; scores run beside the eligible actions, NaN where
 // the logger could not take one.
-func (t *treeRows) add(customer uint64, x []float32, actions int, eligible []uint32, local []int32, scores []float64, nothing int) {
+func (t *treeRows) add(customer uint64, x []float32, actions int, eligible []uint32, local []int32, scores []float64, nothing, chosen int, matched bool) {
 	key := mixKey(customer)
 	if key>>(64-t.halvings) != 0 {
 		return
 	}
-	row := treeRow{key, customer, append([]float32(nil), x...), make([]float64, actions)}
+	row := treeRow{key: key, customer: customer, x: append([]float32(nil), x...), scores: make([]float64, actions), taken: local[eligible[chosen]], matched: matched}
 	idle := math.NaN()
 	if nothing >= 0 {
 		idle = scores[nothing]
@@ -237,7 +243,7 @@ func largest(v []float64) float64 {
 
 // tree grows and values a policy tree. columns names the features, x0, x1, …
 // where nobody does; nothing is do-nothing's number, −1 without one.
-func (t *treeRows) tree(names, columns []string, width, nothing int, ev evidence) *PolicyTree {
+func (t *treeRows) tree(names, columns []string, width, nothing int, conversions float64, ev evidence) *PolicyTree {
 	out := &PolicyTree{Depth: treeDepth, Leaves: []Leaf{}}
 	g := growing{actions: len(names), width: width}
 	var valuing []treeRow
@@ -290,17 +296,19 @@ func (t *treeRows) tree(names, columns []string, width, nothing int, ev evidence
 			idle = r.scores[nothing]
 		}
 		v.add(r.customer, own, idle)
+		v.count(r, leaf.action, nothing)
 		whole.add(r.customer, own, r.scores[single])
+		whole.count(r, leaf.action, single)
 	}
-	out.Value, out.Gain = whole.figures(ev)
+	out.Value, out.Gain = whole.figures(ev, conversions)
 	root.leaves(nil, columns, func(n *node, when []string) {
 		l := Leaf{When: when, Action: "(none possible)"}
 		if n.action >= 0 {
 			l.Action = names[n.action]
 		}
 		if v := leaves[n]; v != nil {
-			l.Rows = v.rows
-			l.Value, l.Gain = v.figures(ev)
+			l.Rows, l.Conversions = v.rows, v.conversions
+			l.Value, l.Gain = v.figures(ev, conversions)
 		}
 		out.Leaves = append(out.Leaves, l)
 	})
@@ -325,6 +333,7 @@ func (n *node) leaves(when, columns []string, f func(n *node, when []string)) {
 // customer; rows where either is not possible are left out of the difference.
 type leafValues struct {
 	rows           int
+	conversions    int
 	customer       uint64
 	open           bool
 	sum, n         float64
@@ -351,6 +360,13 @@ func (v *leafValues) add(customer uint64, score, other float64) {
 	}
 }
 
+// count counts a row that converted after one of two actions.
+func (v *leafValues) count(r *treeRow, action, other int) {
+	if r.matched && (int(r.taken) == action || int(r.taken) == other) {
+		v.conversions++
+	}
+}
+
 func (v *leafValues) close() {
 	if v.n > 0 {
 		v.value.Add(v.sum, v.n)
@@ -361,8 +377,13 @@ func (v *leafValues) close() {
 	v.sum, v.n, v.gap, v.gaps = 0, 0, 0, 0
 }
 
-func (v *leafValues) figures(ev evidence) (value, gain *Figure) {
+// figures returns the mean and the difference, none with fewer conversions than
+// are needed.
+func (v *leafValues) figures(ev evidence, conversions float64) (value, gain *Figure) {
 	v.close()
+	if float64(v.conversions) < conversions {
+		return nil, nil
+	}
 	value, gain = ev.figure(v.value.Estimate()), ev.figure(v.against.Estimate())
 	return value, gain
 }
@@ -389,5 +410,5 @@ func (j *judge) tree(l *lane, names []string) *PolicyTree {
 	if j.req.Columns != nil {
 		columns = j.req.Columns(schema)
 	}
-	return l.tree.tree(names, columns, l.model.width, int(l.nothing), j.evidence(l.tallies[0]))
+	return l.tree.tree(names, columns, l.model.width, int(l.nothing), j.req.Limits.Conversions, j.evidence(l.tallies[0]))
 }

@@ -11,6 +11,8 @@ type Shown struct {
 	Estimator  string         `json:"estimator"` // with its hyperparameter, as asked
 	Parameters map[string]any `json:"parameters,omitempty"`
 	Figure
+	// Note says what the estimate or its interval leaves out.
+	Note    string `json:"note,omitempty"`
 	Formula string `json:"formula"`
 	Source  string `json:"source"`
 	// Problem says why there is no value; Figure is then void.
@@ -101,7 +103,7 @@ func (e *extras) figures(j *judge, ev evidence) []Shown {
 		s := Shown{Estimator: c.String(), Formula: c.Formula, Source: c.Source}
 		x, err := e.totals[i].Estimate()
 		if f := ev.figure(x, err); f != nil {
-			s.Figure, s.Parameters = *f, parametersOf(c, e.totals[i])
+			s.Figure, s.Parameters, s.Note = *f, parametersOf(c, e.totals[i]), noteOf(c)
 		} else {
 			s.Problem = problemOf(err)
 		}
@@ -132,6 +134,18 @@ func (e *extras) figures(j *judge, ev evidence) []Shown {
 		out = append(out, s)
 	}
 	return out
+}
+
+// noteOf says what an interval around an estimator does not cover: its bias.
+func noteOf(c *estimators.Choice) string {
+	note := c.Note
+	switch {
+	case c.Slope:
+		note += "; the interval knows nothing of the choice of " + c.Parameter.Name + ", nor of the bias that it trades for variance"
+	case c.Parameter != nil && c.Parameter.Grid != nil, c.Name == "dm":
+		note += "; the interval is that of the biased value, and knows nothing of the bias"
+	}
+	return note
 }
 
 const methodBootstrap = "poisson_bootstrap"

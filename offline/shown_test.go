@@ -2,6 +2,7 @@ package offline
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"nextbest"
@@ -36,6 +37,12 @@ func TestShown(t *testing.T) {
 			if got := r.Estimates[i]; math.Abs(got.Value-want) > 1e-12 || got.Problem != "" {
 				t.Errorf("%s, %s: %v, want %v; %s", name, got.Estimator, got.Value, want, got.Problem)
 			}
+		}
+		if n := r.Estimates[5].Note; !strings.Contains(n, "nothing of the choice of tau") {
+			t.Errorf("SLOPE's note is %q", n)
+		}
+		if n := r.Estimates[1].Note; !strings.Contains(n, "nothing of the bias") {
+			t.Errorf("the note of clipped IPS is %q", n)
 		}
 		for i, usual := range []*Figure{r.IPS, r.SNIPS, r.DR} {
 			b := r.Estimates[6+i]

@@ -17,7 +17,7 @@ type simulateCmd struct {
 
 type simulateClassificationCmd struct {
 	Data        string `help:"Data set as CSV with a header, gzip or not." type:"existingfile" required:"" placeholder:"FILE"`
-	Label       string `help:"Column of the label; without it, y or else the last one. All others are features." placeholder:"COLUMN"`
+	Label       string `help:"Column of the label; y, also when not given, stands for the last one where no column is called y. All others are features." placeholder:"COLUMN"`
 	Policy      string `help:"Policy specification as JSON, at least {\"algorithm\":\"linucb\"}; its features are the data set's columns." type:"existingfile" required:"" placeholder:"FILE"`
 	Seed        uint64 `help:"Seed of the draws, and of the order where none is given." default:"0"`
 	Order       string `help:"CSV of the rows' numbers, from 0, in the order of play; without it, shuffled by the seed." type:"existingfile" placeholder:"FILE"`

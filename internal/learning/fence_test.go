@@ -278,6 +278,9 @@ func TestLateTrainer(t *testing.T) {
 			})
 			other := newReplica(t, nc, log, 0, at.now, nil)
 			definePlatform(t, late)
+			if defined, _ := late.Snapshot(); other.Wait(t.Context(), defined) != nil {
+				t.Fatal("the other replica has not heard of the definitions")
+			}
 			for range 5 {
 				log.add(decision(rng, epoch, "c"))
 			}
