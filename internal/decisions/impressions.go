@@ -69,6 +69,12 @@ func (p *Pipeline) Impressions(ctx context.Context, list []nextbest.Impression) 
 			limit = youngLook // it can be taken on trust
 		}
 		found[n].made, found[n].known, err = p.lookUp(ctx, i.DecisionID, i.Slot, limit)
+		if !found[n].known && err == nil && i.Slot > 1 {
+			// All slots of a decision become known together.
+			if _, first, _ := p.lookUp(ctx, i.DecisionID, 1, limit); first {
+				return 0, nextbest.FieldErrorf("slot", "%d: decision %s has no such slot", i.Slot, i.DecisionID)
+			}
+		}
 		if !found[n].known && !young {
 			if err != nil {
 				return 0, unavailable("the log", err)
