@@ -76,7 +76,7 @@ var algorithms = map[string]algorithm{
 		learns: true, build: newEpsilonGreedy,
 	},
 	"linucb": {
-		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, {name: "levels", max: 1024, step: 1}, ridge, siblings, floor},
+		params: []parameter{alpha, levelsOfAlpha, ridge, siblings, floor},
 		learns: true, derive: siblingsPosterior, build: newLinUCB,
 	},
 	"linear_thompson": {
@@ -108,7 +108,7 @@ var algorithms = map[string]algorithm{
 		learns: true, contextFree: true, unitRewards: true, derive: betaPosterior, build: newBetaThompson,
 	},
 	"hybrid_linucb": {
-		params: []parameter{{name: "alpha", def: 0.75, min: 0, max: 1e3}, ridge, sharedRidge, floor},
+		params: []parameter{alpha, levelsOfAlpha, ridge, sharedRidge, floor},
 		learns: true, actionFeatures: mayHaveActionFeatures, derive: hybridPosterior, build: newLinUCB,
 	},
 	"shared_thompson": {
@@ -118,6 +118,8 @@ var algorithms = map[string]algorithm{
 }
 
 var (
+	alpha         = parameter{name: "alpha", def: 0.75, min: 0, max: 1e3}
+	levelsOfAlpha = parameter{name: "levels", max: 1024, step: 1} // of RandUCB; 0: none
 	// ridge is the prior precision of the weights in units of the mean squared
 	// length of the contexts (see Model.Precision).
 	ridge = parameter{name: "ridge", def: 0.25, min: 1e-6, max: 1e6}

@@ -13,7 +13,7 @@ import (
 
 // learners has every algorithm that learns from contexts, by sums in any order.
 var learners = []string{`{"algorithm":"linucb"}`, `{"algorithm":"linear_thompson"}`, `{"algorithm":"epsilon_greedy"}`,
-	`{"algorithm":"softmax"}`, `{"algorithm":"squarecb"}`, `{"algorithm":"linucb","params":{"levels":7}}`, hybridDocument, sharedDocument, hurdleDocument, `{"algorithm":"linear_thompson","params":{"siblings":1}}`}
+	`{"algorithm":"softmax"}`, `{"algorithm":"squarecb"}`, `{"algorithm":"linucb","params":{"levels":7}}`, `{"algorithm":"hybrid_linucb","params":{"levels":5}}`, hybridDocument, sharedDocument, hurdleDocument, `{"algorithm":"linear_thompson","params":{"siblings":1}}`}
 
 // everyLearner has the algorithms whose rows can be taken out again and the
 // others.

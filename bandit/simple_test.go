@@ -127,9 +127,15 @@ func TestUCB1IsAuer2002(t *testing.T) {
 	}
 }
 
-// TestRandUCBSumsItsLevels compares with linucb at each level's α.
+// TestRandUCBSumsItsLevels compares with the same policy at each level's α.
 func TestRandUCBSumsItsLevels(t *testing.T) {
-	spec := mustSpec(t, `{"algorithm":"linucb","params":{"alpha":1.2,"levels":16,"floor":0}}`)
+	for _, algorithm := range []string{"linucb", "hybrid_linucb"} {
+		t.Run(algorithm, func(t *testing.T) { sumsItsLevels(t, algorithm) })
+	}
+}
+
+func sumsItsLevels(t *testing.T, algorithm string) {
+	spec := mustSpec(t, `{"algorithm":"`+algorithm+`","params":{"alpha":1.2,"levels":16,"floor":0}}`)
 	m := trained(t, spec, 6, 5, 8, 8)
 	policy := mustPolicy(t, spec, m)
 	arms := []int32{0, 1, 2, 3, 4, 5}
