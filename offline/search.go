@@ -30,6 +30,12 @@ type Make func(ctx context.Context, c *Combination, train nextbest.Query) (Candi
 // More of them save little, for distributions cost more than reading.
 const searchChunk = 20
 
+// SearchPasses returns how often a search among so many candidates reads the
+// select part.
+func SearchPasses(candidates int) int64 {
+	return 2 * int64((candidates+searchChunk-1)/searchChunk)
+}
+
 // Search trains every combination on the train part and compares all with what
 // ran on the select part, each at its share δ/m of the error, m being all that
 // were tried (STATISTICS §7). The report names the winner, or says that there is

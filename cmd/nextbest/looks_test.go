@@ -26,7 +26,7 @@ func TestLooks(t *testing.T) {
 	policy := nextbest.Ref{ID: "lints", Version: 1}
 	want := func(n int, why string) {
 		t.Helper()
-		if got := looks(all, "shop@4", policy, 2); got != n {
+		if got := looks(all, nextbest.Query{Placement: "shop@4"}, policy, 2); got != n {
 			t.Errorf("%d looks, want %d: %s", got, n, why)
 		}
 	}
