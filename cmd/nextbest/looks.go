@@ -11,7 +11,7 @@ import (
 )
 
 // look is an evaluation at a placement whose result was or will be seen: what
-// failed, was cancelled or interrupted shows nothing.
+// failed, was cancelled or interrupted shows nothing, and a repeat nothing new.
 type look struct {
 	ask  api.Evaluation
 	gate bool // of a search's winner
@@ -27,7 +27,7 @@ func looksAt(evaluations []nextbest.Record, placement string) (out []look) {
 			continue
 		}
 		at, _, _ := strings.Cut(ask.Placement, "@")
-		if at != id || job.State == api.Failed || job.State == api.Cancelled || job.State == api.Interrupted {
+		if at != id || job.Repeats != "" || job.State == api.Failed || job.State == api.Cancelled || job.State == api.Interrupted {
 			continue
 		}
 		out = append(out, look{ask: ask, gate: job.Search != ""})

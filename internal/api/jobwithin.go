@@ -61,7 +61,7 @@ func (j *jobs) within(ctx context.Context, kind nextbest.Kind, request any, reas
 	return t.job, failed
 }
 
-// kept returns the newest finished job of a kind with exactly this request.
+// kept returns the first finished job of a kind with exactly this request.
 func (j *jobs) kept(kind nextbest.Kind, request any) (found Job, ok bool, err error) {
 	raw, err := json.Marshal(request)
 	if err != nil {
@@ -69,7 +69,7 @@ func (j *jobs) kept(kind nextbest.Kind, request any) (found Job, ok bool, err er
 	}
 	for _, rec := range j.registry.List(kind) {
 		var job Job
-		if json.Unmarshal(rec.Document, &job) == nil && job.State == Done && string(job.Request) == string(raw) && (!ok || job.Created.After(found.Created)) {
+		if json.Unmarshal(rec.Document, &job) == nil && job.State == Done && job.Repeats == "" && string(job.Request) == string(raw) && (!ok || job.Created.Before(found.Created)) {
 			found, ok = job, true
 		}
 	}
