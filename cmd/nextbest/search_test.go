@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"nextbest"
+	"nextbest/cmd/nextbest/client"
 	"nextbest/estimators"
 	"nextbest/experiments"
 	"nextbest/internal/api"
@@ -163,6 +164,7 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%+v", none)
 		}
 	})
+	t.Run("by customers", func(t *testing.T) { searchByCustomers(t, r) })
 	if m := decide(t, r.channel, call("even", "after", 3, "men")); m.Policy != "even@1" || m.Experiment != nil {
 		t.Errorf("after the searches %+v is served", m)
 	}
@@ -265,6 +267,46 @@ func searchExperiment(t *testing.T, r *rig, w *offline.Winner) {
 		}
 	}
 	must(t, r.owner, "POST", "/v1/experiments/found/stop", obj{"reason": "enough"}, nil)
+}
+
+// searchByCustomers gives each part customers of its own, on an imported log, and
+// finds that what is served decided none of it.
+func searchByCustomers(t *testing.T, r *rig) {
+	must(t, r.owner, "PUT", "/v1/placements/archive", obj{"actions": []string{"do-nothing", "mens", "womens"}, "policy": "even@1", "channels": []string{"email"}, "objective": "orders@1"}, nil)
+	rng := rand.New(rand.NewPCG(4, 4))
+	var rows []string
+	for i := range 2000 {
+		taste, action, value := []string{"men", "women"}[i%2], []string{"do-nothing", "mens", "womens"}[rng.IntN(3)], 0
+		if rng.Float64() < 0.05 || action == taste+"s" && rng.Float64() < 0.7 {
+			value = 1
+		}
+		rows = append(rows, fmt.Sprintf(`{"id":"%d","customer":{"id":"A-%d"},"time":"2026-01-05T%02d:%02d:00Z","context":{"recency":%d,"taste":%q},"action":%q,"eligible":["do-nothing","mens","womens"],"rewards":[{"kind":"order","value":%d}]}`,
+			i, i, i/60%24, i%60, 1+i%12, taste, action, value))
+	}
+	if got, err := r.analyst.Import(t.Context(), client.ImportOptions{Name: "archive", Placement: "archive", Randomisation: "uniform"}, lines(rows...)); err != nil || got.Rows != 2000 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	ask := obj{"placement": "archive", "salt": "parts", "shares": obj{"train": 0.4, "select": 0.3}, "policy": "kept", "experiment": obj{"id": "archived"},
+		"specs": []obj{{"name": "sees", "spec": obj{"algorithm": "linucb", "features": "shop@1"}, "grid": obj{"alpha": []float64{0.1, 1}, "floor": []float64{0.02, 0.9}}}}}
+	j, report := searchedFor(t, r, ask)
+	w := report.Winner
+	if w == nil || w.Policy.String() != "kept@1" || !w.Gate.Passed || w.Experiment != "archived" || !strings.Contains(strings.Join(report.Warnings, ";"), "imported log, and placement archive serves even@1") {
+		t.Fatalf("%s %s %+v", j.State, j.Problem, report)
+	}
+	if p := report.Parts; p.Train.Rows+p.Select.Rows+p.Gate.Rows != 2000 || p.Train.Rows < 700 || p.Train.Rows > 900 || *p.Gate.Split != (nextbest.Split{Salt: "parts", From: 0.7, To: 1}) {
+		t.Errorf("%+v", p)
+	}
+	// 4 candidates of one training.
+	for _, c := range report.Candidates {
+		if c.Trained == nil || c.Trained.Rows != report.Parts.Train.Rows || c.Rank == 0 {
+			t.Errorf("%+v", c)
+		}
+	}
+	delete(ask, "experiment")
+	ask["salt"] = "others"
+	if j, _ = searchedFor(t, r, ask); j.State != "failed" || !strings.Contains(string(j.Problem), "same salt") {
+		t.Errorf("another salt mixes the parts: %s %s", j.State, j.Problem)
+	}
 }
 
 // badSearches are refused before they read a row, or say what would cure them.
