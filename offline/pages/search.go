@@ -25,7 +25,7 @@ func OfSearch(r *offline.SearchReport) (*Page, error) {
 	p.Facts = append(p.Facts, Fact{"candidates tried", fmt.Sprint(r.Tried)}, Fact{"each one's share of δ = " + short(r.Delta), short(r.Each)}, Fact{"winner", r.Criterion},
 		Fact{"customers of the select part", fmt.Sprint(r.Log.Customers)}, Fact{"what ran earned there", short(r.Log.MeanReward)},
 		Fact{"up to journal position", fmt.Sprint(r.Query.Upto)}, Fact{"seed", fmt.Sprint(r.Seed)}, Fact{"method", r.Version})
-	var lifts []mark
+	var lifts, values []mark
 	t := Table{Title: "Candidates on the select part", Note: fmt.Sprintf("Intervals at %g%%: their lower end is a bound at δ/m.", 100*(1-2*r.Each)),
 		Head: []string{"candidate", "rank", "value (DR)", "against what ran", "ESS", "trained on", "left out because"}}
 	for _, c := range r.Candidates {
@@ -41,6 +41,7 @@ func OfSearch(r *offline.SearchReport) (*Page, error) {
 			row[1], row[3] = fmt.Sprint(c.Rank), short(c.VsLogged.Value)+" "+interval(c.VsLogged.Low, c.VsLogged.High)+" "+strings.ReplaceAll(c.VsLogged.Method, "_", " ")
 			if c.Value != nil {
 				row[2] = short(c.Value.Value) + " " + interval(c.Value.Low, c.Value.High)
+				values = append(values, mark{name: c.Name, value: c.Value.Value, low: c.Value.Low, high: c.Value.High, point: true})
 			}
 			lifts = append(lifts, mark{name: c.Name, value: c.VsLogged.Value, low: c.VsLogged.Low, high: c.VsLogged.High, point: true})
 		}
@@ -48,6 +49,9 @@ func OfSearch(r *offline.SearchReport) (*Page, error) {
 	}
 	if len(lifts) > 0 {
 		p.Charts = append(p.Charts, forest(lifts, 0, "no difference", "value minus that of what ran", "Candidates on the select part"))
+	}
+	if len(values) > 0 {
+		p.Charts = append(p.Charts, forest(values, r.Log.MeanReward, "what ran", "value per decision", "Their values"))
 	}
 	p.Tables = append(p.Tables, t)
 	if w := r.Winner; w != nil {
