@@ -58,7 +58,10 @@ func searched(t *testing.T, l *searchLog, tables []takes, anyway, leak bool) (*S
 // this test would see if any of them were used.
 func TestSearchAdmitsNothingByChance(t *testing.T) {
 	t.Parallel()
-	const replications, leaky = 1000, 150
+	replications, leaky := 1000, 150
+	if testing.Short() {
+		replications, leaky = 150, 40
+	}
 	rate := sameRates(12, 2, 0.4)
 	admitted, apparent, chosen, refused := 0, 0, 0, 0
 	for i := range replications {
@@ -80,7 +83,8 @@ func TestSearchAdmitsNothingByChance(t *testing.T) {
 			admitted++
 		}
 	}
-	limit := func(p float64) float64 { return replications * (p + 4*math.Sqrt(p*(1-p)/replications)) }
+	n := float64(replications)
+	limit := func(p float64) float64 { return n*p + 4*math.Sqrt(n*p*(1-p)) }
 	t.Logf("%d replications: %d told apart on select, %d with an interval above 0 on the gate part, %d admitted", replications, chosen, apparent, admitted)
 	if refused > replications/20 {
 		t.Errorf("%d of %d winners are refused on the gate part: this shows nothing", refused, replications)
@@ -103,14 +107,14 @@ func TestSearchAdmitsNothingByChance(t *testing.T) {
 		}
 	}
 	t.Logf("chosen by the gate's rows: %d of %d look better", apparent, leaky)
-	if float64(apparent)/leaky < 2*limit(0.025)/replications {
+	if float64(apparent)/float64(leaky) < 2*limit(0.025)/n {
 		t.Errorf("chosen by the gate's rows %d of %d winners look better: this test would not see it", apparent, leaky)
 	}
 }
 
 // One candidate of 30 is better, and is found and admitted.
 func TestSearchFindsTheBetter(t *testing.T) {
-	const kinds, replications = 12, 60
+	const kinds, replications = 12, 40
 	rate := sameRates(kinds, 2, 0.2)
 	better := takes{name: "better"}
 	for k := range kinds {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -261,10 +262,8 @@ func searchExperiment(t *testing.T, r *rig, w *offline.Winner) {
 	var gates struct{ Gates []experiments.Gate }
 	must(t, r.owner, "POST", "/v1/experiments/found/start", obj{"reason": "go"}, nil)
 	must(t, r.approver, "GET", "/v1/experiments/found/gates?arm=candidate", nil, &gates)
-	for _, g := range gates.Gates {
-		if g.Name == experiments.GateOffline && !g.Passed {
-			t.Errorf("%+v", g)
-		}
+	if k := slices.IndexFunc(gates.Gates, func(g experiments.Gate) bool { return g.Name == experiments.GateOffline }); k < 0 || !gates.Gates[k].Passed {
+		t.Errorf("%+v", gates)
 	}
 	must(t, r.owner, "POST", "/v1/experiments/found/stop", obj{"reason": "enough"}, nil)
 }

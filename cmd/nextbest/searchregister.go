@@ -38,7 +38,7 @@ func (s *search) register(ctx context.Context, report *offline.SearchReport) err
 		Candidates: []api.CandidateRef{{Policy: policy.String(), Model: number}}, Seed: s.ask.Seed, Folds: s.ask.Folds},
 		func(rows int64) { s.reading(s.done + rows) })
 	if err != nil {
-		return fmt.Errorf("%s model %d is registered, and its evaluation on the gate part: %w", policy, number, err)
+		return nextbest.Errorf(nextbest.CodeOf(err), "%s model %d is registered, and could not be evaluated on the gate part; post the same request again to finish the search: %w", policy, number, err)
 	}
 	var evaluated offline.Report
 	if err := json.Unmarshal(result, &evaluated); err != nil {

@@ -319,7 +319,10 @@ func (j *jobs) stop(ctx context.Context, kind nextbest.Kind, id string) (Job, er
 		t.job.State = Cancelled
 	}
 	t.mu.Unlock()
-	if fixed {
+	switch {
+	case fixed && job.Search != "":
+		return Job{}, nextbest.Errorf(nextbest.Conflict, "it is a part of search %s, which is registering its winner", job.Search)
+	case fixed:
 		return Job{}, nextbest.Errorf(nextbest.Conflict, "it is too late to cancel it: it is registering what it found")
 	}
 	if waits {

@@ -47,10 +47,8 @@ func (s *Server) checkSearch(ctx context.Context, q *Search) error {
 
 // checkParts refuses borders and shares that overlap or leave a part empty.
 func checkParts(p *nextbest.Problems, q *Search) {
-	shares := offline.DefaultShares
 	if q.Shares != nil {
-		shares = *q.Shares
-		shares.Check(p, "shares")
+		q.Shares.Check(p, "shares")
 	}
 	switch borders := !q.TrainTo.IsZero() || !q.SelectTo.IsZero(); {
 	case !borders:
