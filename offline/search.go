@@ -89,7 +89,7 @@ func (s *searching) train(ctx context.Context, learn Make) error {
 	for i := range s.req.Combinations {
 		c := &s.req.Combinations[i]
 		candidate, trained, err := learn(ctx, c, q)
-		tried := Tried{Name: c.Name, Of: c.Of, Params: c.Params, Policy: c.Document, Trained: trained}
+		tried := Tried{Name: c.Name, Of: c.Of, Params: c.Params, Trained: trained}
 		switch code := nextbest.CodeOf(err); {
 		case err == nil:
 			s.made = append(s.made, &guarded{Candidate: candidate, name: c.Name, at: i})

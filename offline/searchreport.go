@@ -2,7 +2,6 @@ package offline
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -44,12 +43,12 @@ const (
 	AllRefused Outcome = "all_refused" // or failed
 )
 
-// Tried is one candidate on the select part.
+// Tried is one candidate on the select part. Its specification is that of the
+// request with these parameters: of 200, all of them would not fit into a record.
 type Tried struct {
 	Name    string             `json:"name"`
 	Of      string             `json:"of"` // the specification's name
 	Params  map[string]float64 `json:"params"`
-	Policy  json.RawMessage    `json:"policy"` // the whole specification
 	Trained *Trained           `json:"trained,omitempty"`
 	Problem string             `json:"problem,omitempty"` // why it could not be trained or asked
 	Rank    int                `json:"rank,omitempty"`    // by the bound, from 1; absent: refused or failed

@@ -192,7 +192,9 @@ func searchCrashes(t *testing.T, r *rig, ask obj) {
 	}
 	down := errors.New("the power went")
 	run.Fix = func() error { return nil }
-	run.Evaluate = func(context.Context, api.Evaluation, func(int64)) (string, json.RawMessage, error) { return "", nil, down }
+	run.Evaluate = func(context.Context, api.Evaluation, func(int64)) (string, json.RawMessage, error) {
+		return "", nil, down
+	}
 	for range 2 {
 		if _, err := s.Search(t.Context(), body, run); !errors.Is(err, down) || count() != [2]int{1, 1} {
 			t.Errorf("%v, registered %v", err, count())
