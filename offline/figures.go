@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"math"
 	"slices"
 
 	"nextbest/estimators"
@@ -102,14 +103,13 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 	}
 	if k := slices.IndexFunc(j.req.Candidates, func(c Candidate) bool { return c.Name() == r.Name }); k >= 0 {
 		r.FlipsAt = flipsAt(t, r.VsLogged)
-		delta, look := j.req.Delta/float64(len(j.req.Candidates)), 0
+		delta, look := j.spent(k)/float64(len(j.req.Candidates)), 0
 		if j.req.Looks != nil {
 			look = j.req.Looks[k]
-			delta = estimators.Spend(delta, look)
 		}
 		if low, err := t.gapLow.Lower(delta); err == nil && finite(low) {
 			declared := j.report.Log.RewardRange != "sample"
-			r.Gate = &Gate{Lower: low, Delta: delta, Look: look, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused()}
+			r.Gate = &Gate{Lower: low, Delta: delta, Look: look, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused(), LogE: max(t.gapLow.LogWealth(0), -math.MaxFloat64)}
 		}
 	}
 }

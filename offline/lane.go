@@ -22,6 +22,7 @@ type lane struct {
 	fixed   *tally
 	idle    *tally
 
+	pairs      *pairs
 	uplift     *uplift
 	tree       *treeRows // nil unless asked for
 	id         uint64    // hash of the current customer, where there is a tree
@@ -41,7 +42,7 @@ type lane struct {
 func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, tried []bool, first int64) *lane {
 	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: req.MinSupport, tried: tried, candidates: candidates,
 		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)),
-		uplift: newUplift(len(tried)), segmenter: newSegmenter(req.Segments), x: make([]float64, m.width)}
+		pairs: newPairs(len(candidates)), uplift: newUplift(len(tried)), segmenter: newSegmenter(req.Segments), x: make([]float64, m.width)}
 	for range len(candidates) + 3 {
 		l.tallies = append(l.tallies, newTally(g))
 	}
@@ -78,6 +79,7 @@ func (l *lane) closeCustomer() {
 	if !l.inCustomer {
 		return
 	}
+	l.pairs.add(l.tallies)
 	fixed := l.fixed.customer
 	for _, t := range l.tallies {
 		if t != l.fixed || l.chosen {
@@ -256,6 +258,7 @@ func (l *lane) merge(o *lane) {
 	for i, t := range l.tallies {
 		t.merge(o.tallies[i])
 	}
+	l.pairs.merge(o.pairs)
 	l.uplift.merge(o.uplift)
 	if l.tree != nil {
 		l.tree.merge(o.tree)

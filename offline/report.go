@@ -13,7 +13,7 @@ import (
 
 // Version names the method; it changes whenever the same request could give
 // other numbers.
-const Version = "offline/2"
+const Version = "offline/3"
 
 // Report is the result of one run.
 type Report struct {
@@ -32,7 +32,9 @@ type Report struct {
 	Uplift    []Uplift      `json:"uplift"`         // of each action over doing nothing, by name; rows are those of the log, whatever ran
 	Tree      *PolicyTree   `json:"tree,omitempty"` // for whom which action is best, where asked for
 	Results   []Result      `json:"results"`        // candidates in the order asked for, then the baselines
-	Warnings  []string      `json:"warnings"`
+	// Comparisons are the candidates' differences from one another, of every two.
+	Comparisons []Comparison `json:"comparisons"`
+	Warnings    []string     `json:"warnings"`
 	// Assumption is what every number here takes for granted.
 	Assumption string `json:"assumption"`
 }
@@ -124,6 +126,12 @@ type Gate struct {
 	// then says nothing about larger rewards than were seen.
 	Declared bool `json:"declared"`
 	Passed   bool `json:"passed"` // lower > 0, declared, and nothing was refused
+	// LogE is the logarithm of the e-value against "no better than what ran", and
+	// Discovered whether e-BH over all candidates rejects that at the report's
+	// Delta, which bounds the share of false ones among all that are named; Passed
+	// bounds the chance of a single one.
+	LogE       float64 `json:"log_e"`
+	Discovered bool    `json:"discovered"`
 }
 
 // Result is one policy's evaluation.
@@ -221,6 +229,12 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		r.Results = append(r.Results, x)
 	}
 	n := len(req.Candidates)
+	shares := make([]float64, n)
+	for i := range shares {
+		shares[i] = float64(r.Results[i].Unanswered) / float64(max(r.Results[i].Diagnostics.Rows, 1))
+	}
+	r.Comparisons = j.comparisons(l, r.Results, shares)
+	j.discover(r.Results)
 	fixed := j.result(nameBestFixed, l.fixed)
 	base := []Result{j.result(nameLogged, l.logged), fixed, j.result(nextbest.DoNothing, l.idle)}
 	r.Results = append(r.Results, base...)
@@ -300,7 +314,7 @@ func (r *Report) warn(req *Request, s *study) {
 		add("%d rows carry only the propensity of the logged action: support and calibration were not checked on them", s.unknown)
 	}
 	if n := len(req.Candidates); n > 1 {
-		add("%d candidates were compared: each gate's error is %g/%d, intervals are for each on its own", n, req.Delta, n)
+		add("%d candidates were compared: each gate's error is %g/%d, intervals are for each (and each two) on their own", n, req.Delta, n)
 	}
 	chosen := map[string]bool{}
 	for _, b := range r.BestFixed {

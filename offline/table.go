@@ -116,6 +116,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "%s rows · %s customers · %s converting rows · seed %d · %s\n",
 		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
 	writeColumns(&b, rows)
+	r.writeComparisons(&b)
 	r.writeShown(&b)
 	r.writeSegments(&b)
 	r.writeTree(&b)

@@ -37,7 +37,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 			verdicts = append(verdicts, x.Name+": "+x.Verdict)
 			p.State = worse(p.State, runState(x), len(verdicts) == 1)
 		}
-		estimates.Rows = append(estimates.Rows, resultRow(x))
+		estimates.Rows = append(estimates.Rows, resultRow(r, x))
 		for _, f := range x.Refusals {
 			p.Refused = append(p.Refused, Reason{x.Name, f})
 		}
@@ -59,6 +59,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 		p.Charts = append(p.Charts, forest(lifts, 0, "no difference", "value minus that of what ran", "Lift over what ran"))
 	}
 	p.Tables = append(p.Tables, estimates)
+	p.comparisons(r)
 	p.others(r)
 	if err := p.candidates(r); err != nil {
 		return nil, err
@@ -68,6 +69,28 @@ func OfRun(r *offline.Report) (*Page, error) {
 	}
 	p.Methods = append(append(slices.Clone(runMethods), p.Methods...), intervalMethods...)
 	return p, nil
+}
+
+// comparisons adds how every two candidates compare.
+func (p *Page) comparisons(r *offline.Report) {
+	t := Table{Title: "Candidates compared", Note: "The difference of the two on the same customers, each interval for its pair alone.",
+		Head: []string{"candidate", "other", fmt.Sprintf("difference, %g%% interval", 100*r.Level), "method"}}
+	var marks []mark
+	for _, c := range r.Comparisons {
+		d := c.Difference
+		if d == nil {
+			t.Rows = append(t.Rows, []string{c.Candidate, c.Other, "–", c.Problem})
+			continue
+		}
+		t.Rows = append(t.Rows, []string{c.Candidate, c.Other, short(d.Value) + " " + interval(d.Low, d.High), strings.ReplaceAll(d.Method, "_", " ")})
+		marks = append(marks, mark{name: c.Candidate + " − " + c.Other, value: d.Value, low: d.Low, high: d.High, point: true})
+	}
+	if len(t.Rows) > 0 {
+		p.Tables = append(p.Tables, t)
+	}
+	if n := len(marks); n > 0 && n <= 28 {
+		p.Charts = append(p.Charts, forest(marks, 0, "no difference", "value minus that of the other", "Candidates compared"))
+	}
 }
 
 // others adds the estimators that were asked for beside the usual ones.
@@ -161,7 +184,7 @@ func markOf(x *offline.Result, f *offline.Figure) (mark, bool) {
 	return mark{name: x.Name, value: f.Value, low: f.Low, high: f.High, point: f.Method != "manski", refused: x.Refused()}, true
 }
 
-func resultRow(x *offline.Result) []string {
+func resultRow(r *offline.Report, x *offline.Result) []string {
 	value := func(f *offline.Figure) string {
 		if f == nil {
 			return "–"
@@ -181,6 +204,9 @@ func resultRow(x *offline.Result) []string {
 			gate += "passed"
 		} else {
 			gate += "not passed"
+		}
+		if len(r.Comparisons) > 0 && x.Gate.Discovered {
+			gate += "; named by e-BH"
 		}
 	}
 	dr := whole(x.DR)
@@ -218,6 +244,7 @@ var runMethods = []Method{
 	{"DM", "M[q_π]", "direct method", "as biased as the model is wrong"},
 	{"DR", "M[q_π + w(r−q)]", "Dudík et al. 2011, arXiv 1103.4601", "right when propensities or model are"},
 	{"gate", "bet on (w−1)r − v", "Waudby-Smith et al. 2022, arXiv 2210.10768", "a one-sided bound on the gain over what ran"},
+	{"e-BH", "the k largest with e ≥ m/(kδ)", "Wang & Ramdas 2022, arXiv 2009.02824", "at most δ of the candidates it names are expected not to be better than what ran"},
 	{"bounds", "[lower(V_S) + U r_min, upper(V_S) + U r_max]", "Manski 1990", "whatever the actions that were never tried are worth"},
 	{"calibration", "Σ(1{a}−μ)/√Σμ(1−μ)", "normal, Bonferroni over the cells", "cells with Σμ ≥ 25"},
 }
