@@ -3,6 +3,7 @@ package offline
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"nextbest"
 	"nextbest/estimators"
@@ -126,6 +127,11 @@ func (j *judge) result(name string, t *tally) Result {
 			r.Refusals[0].Message = fmt.Sprintf("no action was taken on %d rows, too few to choose the best one by", fewestRows)
 			r.Refusals[0].Cure = "log for longer"
 		}
+		return r
+	}
+	if action, ok := strings.CutPrefix(name, prefixFixed); ok && j.report.missingAction(action) {
+		r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedOffSupport,
+			Message: fmt.Sprintf("%s was never an eligible action here", action), Cure: "let the placement list it among its actions, and log with a chance of it"})
 		return r
 	}
 	if name == nextbest.DoNothing && d.OffSupport == 1 && j.report.missingAction(name) {

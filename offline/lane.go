@@ -2,6 +2,7 @@ package offline
 
 import (
 	"math"
+	"slices"
 
 	"nextbest"
 	"nextbest/estimators"
@@ -17,10 +18,11 @@ type lane struct {
 	tried      []bool  // actions that were taken at all
 	candidates []Candidate
 
-	tallies []*tally // candidates, then logged, best fixed, do nothing
+	tallies []*tally // candidates, then logged, best fixed, do nothing, then each of always
 	logged  *tally
 	fixed   *tally
 	idle    *tally
+	always  []int32 // actions that are always taken; −1: never seen
 
 	pairs      *pairs
 	uplift     *uplift
@@ -39,11 +41,11 @@ type lane struct {
 	supported []bool    // scratch
 }
 
-func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, tried []bool, first int64) *lane {
-	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: req.MinSupport, tried: tried, candidates: candidates,
+func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, always []int32, tried []bool, first int64) *lane {
+	l := &lane{ranges: g, model: m, best: best, nothing: nothing, always: always, support: req.MinSupport, tried: tried, candidates: candidates,
 		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)),
 		pairs: newPairs(len(candidates)), uplift: newUplift(len(tried)), segmenter: newSegmenter(req.Segments), x: make([]float64, m.width)}
-	for range len(candidates) + 3 {
+	for range len(candidates) + 3 + len(always) {
 		l.tallies = append(l.tallies, newTally(g))
 	}
 	if req.Tree {
@@ -205,6 +207,13 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
 	l.single(l.idle, &row, nothing, chosen, propensity, q, supported)
+	for k, a := range l.always {
+		at := slices.IndexFunc(eligible, func(e uint32) bool { return local[e] == a })
+		if at < 0 {
+			at = nothing
+		}
+		l.single(l.tallies[len(l.candidates)+3+k], &row, at, chosen, propensity, q, supported)
+	}
 
 	row.Weight, row.Support, row.QPolicy = 1, 1, logged
 	c := &l.logged.customer

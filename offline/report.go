@@ -238,6 +238,9 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	fixed := j.result(nameBestFixed, l.fixed)
 	base := []Result{j.result(nameLogged, l.logged), fixed, j.result(nextbest.DoNothing, l.idle)}
 	r.Results = append(r.Results, base...)
+	for i, a := range req.Fixed {
+		r.Results = append(r.Results, j.result(prefixFixed+a, l.tallies[n+3+i]))
+	}
 	for i := range r.Results {
 		r.Results[i].Baseline = i >= n
 		r.Results[i].Verdict = verdict(&r.Results[i], &fixed)

@@ -70,6 +70,10 @@ type Request struct {
 	// choose among several, and all of Delta is this run's.
 	Looks []int
 
+	// Fixed are actions that are valued beside the candidates as what is always
+	// done where it is eligible, else nothing: baselines named fixed:<action>.
+	Fixed []string
+
 	// Training and TrainedOn say which rows the candidates learned from or were
 	// tuned on: a row among them refuses the conclusion.
 	Training  []nextbest.Split
@@ -203,6 +207,12 @@ func (r *Request) prepare(now time.Time) error {
 		r.Limits = estimators.DefaultLimits
 	}
 	names := map[string]bool{nameLogged: true, nameBestFixed: true, nextbest.DoNothing: true}
+	for i, a := range r.Fixed {
+		names[prefixFixed+a] = true
+		if a == "" || slices.Index(r.Fixed, a) < i {
+			p.Add("fixed["+strconv.Itoa(i)+"]", "%q: name each action once", a)
+		}
+	}
 	for i, c := range r.Candidates {
 		field := "candidates[" + strconv.Itoa(i) + "]"
 		if c.Name() == "" {

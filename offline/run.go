@@ -14,6 +14,7 @@ import (
 const (
 	nameLogged    = "logged"
 	nameBestFixed = "best_fixed"
+	prefixFixed   = "fixed:" // and the action
 )
 
 // Run evaluates the candidates. progress, if not nil, is told how many rows
@@ -270,11 +271,15 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 		s.sample.fit(model, r.req.Folds, r.req.Ridge)
 	}
 	nothing := r.actions.find(nextbest.DoNothing)
+	always := make([]int32, len(r.req.Fixed))
+	for i, a := range r.req.Fixed {
+		always[i] = r.actions.find(a)
+	}
 	tried := s.tried(len(r.actions.names))
 	forks, parallel := forkAll(r.req.Candidates)
 	ls := [lanes]*lane{
-		newLane(r.req, r.req.Candidates, g, model, best, nothing, tried, s.first),
-		newLane(r.req, forks, g, model, best, nothing, tried, s.first),
+		newLane(r.req, r.req.Candidates, g, model, best, nothing, always, tried, s.first),
+		newLane(r.req, forks, g, model, best, nothing, always, tried, s.first),
 	}
 	if s.rows == 0 {
 		return ls[0], nil

@@ -32,6 +32,7 @@ type evaluateCmd struct {
 	Split       string    `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
 	RewardMin   *float64  `help:"Least that one decision can be worth by the objective." placeholder:"N"`
 	RewardMax   *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
+	Baseline    []string  `help:"Show this beside what ran, the best fixed action and do-nothing: fixed:ACTION, always that action where it is eligible." placeholder:"fixed:ACTION"`
 	RewardModel string    `help:"Of DM and DR: ridge, or logistic for rewards of 0 and 1." enum:"ridge,logistic" default:"ridge"`
 	Segment     []string  `help:"Show the candidates by this key as well: policy, day, arm, context.<key> or customer.<key>." placeholder:"KEY"`
 	Tree        bool      `help:"Say for whom which action is best, by a tree of two questions."`
@@ -52,7 +53,7 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 		return c.runFile(ctx, t)
 	}
 	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed, RewardMin: c.RewardMin, RewardMax: c.RewardMax,
-		Estimators: c.Estimator, RewardModel: c.RewardModel, Bootstrap: c.Bootstrap, Segments: c.Segment, Tree: c.Tree}
+		Baselines: c.Baseline, Estimators: c.Estimator, RewardModel: c.RewardModel, Bootstrap: c.Bootstrap, Segments: c.Segment, Tree: c.Tree}
 	for _, name := range c.Candidates {
 		policy, number, has := strings.Cut(name, "/")
 		ref := api.CandidateRef{Policy: policy}

@@ -102,6 +102,11 @@ func requestOf(ask api.Evaluation, catalogue *decisions.Catalogue) (offline.Requ
 		}
 		request.Estimators = append(request.Estimators, choice)
 	}
+	for _, name := range ask.Baselines {
+		if action, ok := strings.CutPrefix(name, api.FixedBaseline); ok {
+			request.Fixed = append(request.Fixed, action)
+		}
+	}
 	return request, nil
 }
 

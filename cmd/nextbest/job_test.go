@@ -258,7 +258,7 @@ func runEvaluation(t *testing.T, r *rig, path string, body any) (j finished) {
 // evaluateSpecifications: what is not registered is evaluated as if it were, and
 // again bit for bit.
 func evaluateSpecifications(t *testing.T, r *rig, model uint64) {
-	ask := obj{"placement": "shop", "split": obj{"salt": "x", "from": 0.5, "to": 1}, "seed": 7, "candidates": []obj{
+	ask := obj{"placement": "shop", "split": obj{"salt": "x", "from": 0.5, "to": 1}, "seed": 7, "baselines": []string{"logged", "fixed:mens"}, "candidates": []obj{
 		{"policy": "lints@1", "model": model},
 		{"policy": "rules@1"},
 		{"name": "learner", "spec": obj{"algorithm": "linear_thompson", "features": "shop@1"}, "train": obj{"split": obj{"salt": "x", "from": 0, "to": 0.5}}},
@@ -279,6 +279,12 @@ func evaluateSpecifications(t *testing.T, r *rig, model uint64) {
 	}
 	if e, _ := report.Result("evenly"); e.Refused() || math.Abs(e.DR.Value-0.22) > 0.12 { // (.7 + 3·.05)/4 where all four may be sent
 		t.Errorf("uniform: %+v", e)
+	}
+	if f, ok := report.Result("fixed:mens"); !ok || !f.Baseline || f.DR == nil {
+		t.Errorf("always mens: %+v", f)
+	}
+	if n := len(report.Comparisons); n != 10 || report.Comparisons[1].Difference == nil {
+		t.Errorf("%d comparisons of five candidates: %+v", n, report.Comparisons)
 	}
 	made := report.Query.Specified
 	if len(made) != 3 || made[0].Trained == nil || made[0].Trained.Rows < 400 || made[1].Trained != nil || !strings.Contains(string(made[0].Spec), `"v":`) {

@@ -26,7 +26,7 @@ type Evaluation struct {
 	RewardMin  *float64        `json:"reward_min,omitempty" doc:"least that one decision can be worth; absent: as seen in the log, which bounds nothing rarer"`
 	RewardMax  *float64        `json:"reward_max,omitempty" doc:"most that one decision can be worth"`
 	Candidates []CandidateRef  `json:"candidates" minItems:"1" maxItems:"20"`
-	Baselines  []string        `json:"baselines,omitempty" doc:"logged, best_fixed, do-nothing, or fixed:<action>"`
+	Baselines  []string        `json:"baselines,omitempty" maxItems:"40" doc:"fixed:<action>, always that action where it is eligible; logged, best_fixed and do-nothing are always shown"`
 	Seed       uint64          `json:"seed,omitempty" doc:"of the cross-fitting folds"`
 	Folds      int             `json:"folds,omitempty" minimum:"2" maximum:"20"`
 	// What is shown beside the usual figures.
@@ -191,6 +191,7 @@ func (s *Server) checkEvaluation(ctx context.Context, e *Evaluation) error {
 	if e.Split != nil && !validSplit(e.Split) {
 		p.Add("split", "must have 0 ≤ from < to ≤ 1")
 	}
+	s.checkBaselines(e, &p)
 	if err := s.checkCandidates(ctx, e, &p); err != nil {
 		return err
 	}
