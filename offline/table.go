@@ -3,6 +3,7 @@ package offline
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -23,6 +24,19 @@ func (r *Report) writeShown(b *strings.Builder) {
 	if len(rows) > 1 {
 		writeColumns(b, rows)
 	}
+	for i, e := range r.shown() {
+		if e.Note != "" && slices.IndexFunc(r.shown(), func(o Shown) bool { return o.Estimator == e.Estimator }) == i {
+			fmt.Fprintf(b, "note: %s: %s.\n", e.Estimator, e.Note)
+		}
+	}
+}
+
+// shown are the estimates that were asked for, of every candidate.
+func (r *Report) shown() (out []Shown) {
+	for i := range r.Results {
+		out = append(out, r.Results[i].Estimates...)
+	}
+	return out
 }
 
 // writeSegments writes the segments that were asked for.

@@ -162,7 +162,8 @@ func TestRunPage(t *testing.T) {
 	}
 	sim := &offline.Simulation{Types: 3, Actions: 4, Features: 2, Customers: 10000, Each: 3, Rate: 0.1, Epsilon: 0.3, Seed: 3}
 	q := nextbest.Query{Placement: "shop", MatureAt: sim.End().AddDate(1, 0, 0), Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "conversion", Weight: 1}}}}
-	r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}}, Seed: 1, Estimators: []estimators.Choice{choice}}, nil)
+	r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}, sim.Best()}, Seed: 1,
+		Estimators: []estimators.Choice{choice}, Segments: []string{"day"}, Tree: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,14 +172,24 @@ func TestRunPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkPage(t, p, r)
-	if last := p.Tables[len(p.Tables)-1]; last.Title != "Other estimators" || len(last.Rows) != 1 || last.Rows[0][1] != "dros:lambda=10" {
-		t.Errorf("table %+v", last)
+	tables := map[string]Table{}
+	for _, table := range p.Tables {
+		tables[table.Title] = table
+	}
+	if others := tables["Other estimators"]; len(others.Rows) != 2 || others.Rows[0][1] != "dros:lambda=10" || !strings.Contains(others.Rows[0][5], "bias") {
+		t.Errorf("table %+v", others)
+	}
+	for title, rows := range map[string]int{"Candidates compared": 1, "Segments": 6, "Actions against doing nothing": 3, "For whom which action is best": 2} {
+		if got := tables[title]; len(got.Rows) < rows || strings.Contains(strings.Join(got.Rows[0], " "), "refused") {
+			t.Errorf("%s: %+v", title, got)
+		}
 	}
 	titles := ""
 	for _, c := range p.Charts {
 		titles += c.Title + "; "
 	}
-	for _, want := range []string{"Values", "Lift", "Cumulative value over time", "Weights of uniform@1", "Overlap by action: uniform@1", "Propensity calibration"} {
+	for _, want := range []string{"Values", "Lift", "Cumulative value over time", "Weights of uniform@1", "Overlap by action: uniform@1", "Propensity calibration",
+		"Candidates compared", "Lift over what ran by segment", "Lift of each action over doing nothing"} {
 		if !strings.Contains(titles, want) {
 			t.Errorf("charts %s lack %s", titles, want)
 		}

@@ -61,6 +61,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 	p.Tables = append(p.Tables, estimates)
 	p.comparisons(r)
 	p.others(r)
+	p.whom(r)
 	if err := p.candidates(r); err != nil {
 		return nil, err
 	}
@@ -85,24 +86,22 @@ func (p *Page) comparisons(r *offline.Report) {
 		t.Rows = append(t.Rows, []string{c.Candidate, c.Other, short(d.Value) + " " + interval(d.Low, d.High), strings.ReplaceAll(d.Method, "_", " ")})
 		marks = append(marks, mark{name: c.Candidate + " − " + c.Other, value: d.Value, low: d.Low, high: d.High, point: true})
 	}
-	if len(t.Rows) > 0 {
-		p.Tables = append(p.Tables, t)
-	}
-	if n := len(marks); n > 0 && n <= 28 {
+	p.table(t)
+	if n := len(marks); n > 0 && n <= mostMarks {
 		p.Charts = append(p.Charts, forest(marks, 0, "no difference", "value minus that of the other", "Candidates compared"))
 	}
 }
 
 // others adds the estimators that were asked for beside the usual ones.
 func (p *Page) others(r *offline.Report) {
-	t := Table{Title: "Other estimators", Head: []string{"policy", "estimator", "value", fmt.Sprintf("%g%% interval", 100*r.Level), "method"}}
+	t := Table{Title: "Other estimators", Head: []string{"policy", "estimator", "value", fmt.Sprintf("%g%% interval", 100*r.Level), "method", "what that leaves out"}}
 	named := map[string]bool{}
 	for i := range r.Results {
 		x := &r.Results[i]
 		for _, s := range x.Estimates {
-			row := []string{x.Name, s.Estimator, short(s.Value), interval(s.Low, s.High), strings.ReplaceAll(s.Method, "_", " ")}
+			row := []string{x.Name, s.Estimator, short(s.Value), interval(s.Low, s.High), strings.ReplaceAll(s.Method, "_", " "), s.Note}
 			if s.Problem != "" {
-				row = []string{x.Name, s.Estimator, "–", "–", s.Problem}
+				row = []string{x.Name, s.Estimator, "–", "–", s.Problem, ""}
 			}
 			t.Rows = append(t.Rows, row)
 			if !named[s.Estimator] {
@@ -111,9 +110,7 @@ func (p *Page) others(r *offline.Report) {
 			}
 		}
 	}
-	if len(t.Rows) > 0 {
-		p.Tables = append(p.Tables, t)
-	}
+	p.table(t)
 }
 
 // candidates adds the charts of each candidate.
@@ -168,6 +165,14 @@ func valueOverTime(x *offline.Result) (Chart, bool, error) {
 	return c, err == nil, err
 }
 
+// whole is a figure with its interval and how that was made.
+func whole(f *offline.Figure) string {
+	if f == nil {
+		return "–"
+	}
+	return short(f.Value) + " " + interval(f.Low, f.High) + " " + strings.ReplaceAll(f.Method, "_", " ")
+}
+
 func firstOf(figures ...*offline.Figure) *offline.Figure {
 	for _, f := range figures {
 		if f != nil {
@@ -190,12 +195,6 @@ func resultRow(r *offline.Report, x *offline.Result) []string {
 			return "–"
 		}
 		return short(f.Value)
-	}
-	whole := func(f *offline.Figure) string {
-		if f == nil {
-			return "–"
-		}
-		return short(f.Value) + " " + interval(f.Low, f.High) + " " + strings.ReplaceAll(f.Method, "_", " ")
 	}
 	gate := "–"
 	if x.Gate != nil {
