@@ -119,6 +119,8 @@ type Request struct {
 	// IPS, SNIPS and DR; 0: none.
 	Bootstrap int
 	Limits    estimators.Limits
+	// Spool says where rows wait between passes. It changes no number.
+	Spool Spool
 }
 
 // The reward models.

@@ -51,7 +51,7 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		return nil, err
 	}
 	request.Query, request.Seed, request.Folds = q, ask.Seed, ask.Folds
-	request.Adaptive, request.Definitions = e.adaptive(ask.Placement), catalogue.Revision
+	request.Adaptive, request.Definitions, request.Spool = e.adaptive(ask.Placement), catalogue.Revision, e.spool()
 	for i, c := range ask.Candidates {
 		ranges, err := e.add(ctx, &request, catalogue, i, c)
 		if err != nil {
@@ -64,6 +64,12 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		}
 	}
 	return offline.Run(ctx, e.p.store, request, progress)
+}
+
+// spool keeps rows between passes in the data folder, which can be written to
+// everywhere: a container's folder for temporary files may be missing or memory.
+func (e evaluator) spool() offline.Spool {
+	return offline.Spool{Dir: e.p.folder, Lost: func(err error) { e.p.log.Warn("an evaluation reads the log once for each pass", "cause", err) }}
 }
 
 // add adds the i-th candidate to a request and returns what it learned from.
@@ -147,6 +153,7 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 	if err != nil {
 		return nil, err
 	}
+	request.Spool = e.spool()
 	request.Query = nextbest.Query{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Objective: q.Objective,
 		Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Own: q.Propensity == offline.PropensityOwn}
 	request.Seed, request.Folds, request.Level, request.Delta = then.Seed, then.Folds, then.Level, then.Delta
