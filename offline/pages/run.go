@@ -25,7 +25,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 		{"rows", fmt.Sprint(l.Rows)}, {"customers (the unit of every interval)", fmt.Sprint(l.Customers)}, {"converting rows", fmt.Sprint(l.Conversions)},
 		{"mean logged reward", short(l.MeanReward)}, {"rewards", fmt.Sprintf("%s (%s)", interval(l.RewardMin, l.RewardMax), l.RewardRange)},
 		{"decisions", l.First.Format(time.DateTime) + " to " + l.Last.Format(time.DateTime)}, {"mature at", r.Query.MatureAt.Format(time.DateTime)},
-		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
+		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"sample ratio", sampleRatio(&l.SampleRatio)}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
 	}
 	p.Notes = append(slices.Clone(r.Warnings), r.Assumption)
 	var verdicts []string
@@ -66,8 +66,37 @@ func OfRun(r *offline.Report) (*Page, error) {
 	if c, ok := calibrationChart(r.Cells, l.CalibrationLimit); ok {
 		p.Charts = append(p.Charts, c)
 	}
+	p.arms(&l.SampleRatio)
 	p.Methods = append(append(slices.Clone(runMethods), p.Methods...), intervalMethods...)
 	return p, nil
+}
+
+// sampleRatio says whether customers fell to the arms in the logged shares.
+func sampleRatio(r *offline.SampleRatio) string {
+	switch {
+	case !r.Checked:
+		return "not checked: no arms with shares"
+	case r.Failed:
+		return "failed"
+	}
+	return "as logged"
+}
+
+// arms adds how customers fell to the arms.
+func (p *Page) arms(r *offline.SampleRatio) {
+	t := Table{Title: "Customers by arm", Note: "Each customer counts once, by its first row.", Head: []string{"experiment", "arm", "share", "expected", "observed", "p"}}
+	for _, x := range r.Splits {
+		in := x.Experiment
+		if in == "" {
+			in = "–"
+		}
+		for _, a := range x.Arms {
+			t.Rows = append(t.Rows, []string{in, a.Arm, short(a.Share), fmt.Sprintf("%.0f", a.Expected), fmt.Sprint(a.Observed), short(x.PValue)})
+		}
+	}
+	if len(t.Rows) > 0 {
+		p.Tables = append(p.Tables, t)
+	}
 }
 
 // others adds the estimators that were asked for beside the usual ones.
@@ -219,5 +248,6 @@ var runMethods = []Method{
 	{"DR", "M[q_π + w(r−q)]", "Dudík et al. 2011, arXiv 1103.4601", "right when propensities or model are"},
 	{"gate", "bet on (w−1)r − v", "Waudby-Smith et al. 2022, arXiv 2210.10768", "a one-sided bound on the gain over what ran"},
 	{"bounds", "[lower(V_S) + U r_min, upper(V_S) + U r_max]", "Manski 1990", "whatever the actions that were never tried are worth"},
+	{"sample ratio", "mean_c B(cθ+n)/B(cθ) Π θ^−n", "Lindon & Malek 2022, arXiv 2011.03567", "a customer counts once, by its first row"},
 	{"calibration", "Σ(1{a}−μ)/√Σμ(1−μ)", "normal, Bonferroni over the cells", "cells with Σμ ≥ 25"},
 }
