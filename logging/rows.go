@@ -174,11 +174,13 @@ func planRows(q nextbest.Query, now time.Time) (*rowPlan, error) {
 }
 
 // signatureSQL packs what repeats from row to row (eligible actions, policy,
-// features, experiment, arm) into one string: the lengths in bytes, a colon, the
-// texts. One string sorts faster than five dictionary columns, and is looked up
-// once.
+// features, experiment, arm, all arms and their shares) into one string: the
+// lengths in bytes, a colon, the texts. Shares are one text, of their bits as
+// whole numbers: exact, and quick to write. One string sorts faster than
+// dictionary columns, and is looked up once.
 func signatureSQL(eligible string) string {
-	return `concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), ` + eligible + `), [length(policy), length(features), length(experiment), length(arm)]), ','), ':', arrayStringConcat(` + eligible + `), policy, features, experiment, arm)`
+	return "concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), " + eligible + "), [length(policy), length(features), length(experiment), length(arm)], arrayMap(a -> length(a), `arms.arm`), [length(" + armSharesSQL + ")]), ','), ':', " +
+		"arrayStringConcat(" + eligible + "), policy, features, experiment, arm, arrayStringConcat(`arms.arm`), " + armSharesSQL + ")"
 }
 
 // decisions returns the query of the decisions at the placement, all of them
@@ -397,9 +399,10 @@ func parseSignature(text string) (eligible []string, s *signature, err error) {
 		}
 		eligible, rest = append(eligible, rest[:n]), rest[n:]
 	}
-	n := len(eligible) - 4
-	if n < 0 || rest != "" {
-		return nil, nil, errors.New("too short or too long")
+	shares, texts, err := parseArmShares(eligible)
+	n := len(texts) - 4
+	if err != nil || n < 0 || rest != "" {
+		return nil, nil, errors.Join(err, errors.New("too short or too long"))
 	}
-	return eligible[:n], &signature{policy: eligible[n], features: eligible[n+1], experiment: eligible[n+2], arm: eligible[n+3]}, nil
+	return texts[:n], &signature{policy: texts[n], features: texts[n+1], experiment: texts[n+2], arm: texts[n+3], shares: shares}, nil
 }

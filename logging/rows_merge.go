@@ -47,6 +47,7 @@ func newRowColumns(contexts bool) *rowColumns {
 type signature struct {
 	eligible                          []uint32 // places in the dictionary
 	policy, features, experiment, arm string
+	shares                            *nextbest.ArmShares
 }
 
 // maxSignatures bounds the memory of a log whose eligible sets rarely repeat.
@@ -266,6 +267,7 @@ func (m *rowMerge) add(i int) (int, error) {
 	b.Features = append(b.Features, s.features)
 	b.Experiment = append(b.Experiment, s.experiment)
 	b.Arm = append(b.Arm, s.arm)
+	b.Shares = append(b.Shares, s.shares)
 	b.Reward = append(b.Reward, m.plan.query.Objective.Default)
 	b.Matched = append(b.Matched, false)
 	if m.plan.contexts {
@@ -282,7 +284,7 @@ func newBatch(n, width, eligible int) *nextbest.Batch {
 		Offsets: make([]int, 1, n+1), Eligible: make([]uint32, 0, n*eligible), Probabilities: make([]float64, 0, n*eligible),
 		Chosen: make([]int, 0, n), Propensity: make([]float64, 0, n), Floor: make([]float64, 0, n),
 		Width: width, X: make([]float32, 0, n*width),
-		Policies: make([]string, 0, n), Features: make([]string, 0, n), Experiment: make([]string, 0, n), Arm: make([]string, 0, n),
+		Policies: make([]string, 0, n), Features: make([]string, 0, n), Experiment: make([]string, 0, n), Arm: make([]string, 0, n), Shares: make([]*nextbest.ArmShares, 0, n),
 		Reward: make([]float64, 0, n), Matched: make([]bool, 0, n),
 	}
 }

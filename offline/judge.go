@@ -66,6 +66,9 @@ func (j *judge) refusals() (out []estimators.Refusal) {
 		add(estimators.RefusedCalibration, "find out what filtered or redrew actions after the probabilities were logged, and evaluate rows logged since",
 			"%s was taken %.0f times where its logged probabilities (%.1f to %.1f) say %.0f (z %.1f)", c.Action, c.Taken, c.From, c.To, c.Expected, c.Z)
 	}
+	if j.report.Log.SampleRatio.Failed {
+		out = append(out, j.report.Log.SampleRatio.refusal(&j.req.Query))
+	}
 	return out
 }
 

@@ -65,28 +65,29 @@ type QueryRecord struct {
 
 // LogSummary says what was read.
 type LogSummary struct {
-	Rows               int64     `json:"rows"`
-	Customers          int64     `json:"customers"`
-	Conversions        int64     `json:"conversions"` // rows with a reward that counts
-	First              time.Time `json:"first,omitzero"`
-	Last               time.Time `json:"last,omitzero"`
-	Actions            []string  `json:"actions"`
-	Policies           []Share   `json:"policies"`
-	Features           int       `json:"features"`
-	Certain            int64     `json:"certain"` // rows whose arm gave its action probability 1
-	Unknown            int64     `json:"unknown_probabilities"`
-	MissingPropensity  int64     `json:"missing_propensity"`
-	Immature           int64     `json:"immature"`
-	Trained            int64     `json:"trained"`
-	MeanReward         float64   `json:"mean_reward"`
-	RewardMin          float64   `json:"reward_min"`
-	RewardMax          float64   `json:"reward_max"`
-	RewardRange        string    `json:"reward_range"`         // declared, binary or sample
-	MaxWeight          float64   `json:"max_weight,omitempty"` // declared; absent when nothing was
-	Adaptive           bool      `json:"adaptive"`
-	CalibrationFailed  bool      `json:"calibration_failed"`
-	CalibrationChecked int       `json:"calibration_checked"`
-	CalibrationLimit   float64   `json:"calibration_limit"` // |z| above which a cell fails
+	Rows               int64       `json:"rows"`
+	Customers          int64       `json:"customers"`
+	Conversions        int64       `json:"conversions"` // rows with a reward that counts
+	First              time.Time   `json:"first,omitzero"`
+	Last               time.Time   `json:"last,omitzero"`
+	Actions            []string    `json:"actions"`
+	Policies           []Share     `json:"policies"`
+	Features           int         `json:"features"`
+	Certain            int64       `json:"certain"` // rows whose arm gave its action probability 1
+	Unknown            int64       `json:"unknown_probabilities"`
+	MissingPropensity  int64       `json:"missing_propensity"`
+	Immature           int64       `json:"immature"`
+	Trained            int64       `json:"trained"`
+	MeanReward         float64     `json:"mean_reward"`
+	RewardMin          float64     `json:"reward_min"`
+	RewardMax          float64     `json:"reward_max"`
+	RewardRange        string      `json:"reward_range"`         // declared, binary or sample
+	MaxWeight          float64     `json:"max_weight,omitempty"` // declared; absent when nothing was
+	Adaptive           bool        `json:"adaptive"`
+	SampleRatio        SampleRatio `json:"sample_ratio"`
+	CalibrationFailed  bool        `json:"calibration_failed"`
+	CalibrationChecked int         `json:"calibration_checked"`
+	CalibrationLimit   float64     `json:"calibration_limit"` // |z| above which a cell fails
 }
 
 // Share is a policy version's rows.
@@ -214,6 +215,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		r.BestFixed = append(r.BestFixed, name)
 	}
 	r.calibrate(s, names)
+	r.Log.SampleRatio = s.ratio.judge()
 	r.Overlap = l.overlap.shares(names)
 	r.warn(req, s)
 
@@ -306,6 +308,9 @@ func (r *Report) warn(req *Request, s *study) {
 	}
 	if n := len(s.arms); req.Query.Own && n > 1 {
 		add("%d arms ran and weights use the serving arm's own propensity, not the arms' mixture: where caps or cool-downs act, what may be done for a customer depends on the arm that served before, and the mixture is wrong; weights vary more for it", n)
+	}
+	if n := len(s.arms); n > 1 && !r.Log.SampleRatio.Checked {
+		add("rows name %d arms and carry no shares of them: whether customers fell to the arms as declared was not checked", n)
 	}
 	if req.Adaptive {
 		add("the logger learned from these rows: intervals are by betting, and DR's normal interval is only a guide")

@@ -14,7 +14,8 @@ import (
 // spool, eligible sets within a batch, both as runs of equal ones; and a column of
 // numbers that takes at most 255 values (probabilities of a policy that explores
 // uniformly, floors, rewards) as a table and a byte for each. Everything else is
-// as it lies in memory, for only the process that wrote it reads it.
+// as it lies in memory, for only the process that wrote it reads it. Batch.Shares
+// does not go along: the first pass alone reads it.
 type batchCodec struct {
 	names   []string // policies, schemas, experiments and arms, by number
 	numbers map[string]uint32

@@ -22,6 +22,7 @@ type study struct {
 	sample  *logisticSample   // nil unless the reward model is logistic
 	fixed   []fixedStatistics // by fold
 	calib   estimators.Calibration
+	ratio   *sampleRatio
 	z       []float64 // scratch (1, x, r)
 	nothing int32
 
@@ -55,7 +56,7 @@ type study struct {
 }
 
 func newStudy(req *Request, width int) *study {
-	s := &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
+	s := &study{req: req, ratio: newSampleRatio(&req.Query), model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
 		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
 		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, features: map[string]bool{}, arms: map[string]bool{}, nothing: -1}
 	if req.RewardModel == modelLogistic {
@@ -99,6 +100,7 @@ func (s *study) closeCustomer() {
 func (s *study) open(customer string) {
 	s.closeCustomer()
 	s.inCustomer = true
+	s.ratio.open()
 	s.inTraining = false
 	for i := range s.req.Training {
 		s.inTraining = s.inTraining || s.req.Training[i].Contains(customer)
@@ -125,6 +127,7 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	}
 	s.eligible += int64(len(eligible))
 	s.countPolicy(b.Policies[i])
+	s.ratio.row(b, i)
 	if i < len(b.Features) && (b.Features[i] != s.lastFeatures || len(s.features) == 0) {
 		s.lastFeatures = b.Features[i]
 		s.features[s.lastFeatures] = true
@@ -249,6 +252,7 @@ func (s *study) merge(o *study) {
 		s.fixed[f].merge(&o.fixed[f])
 	}
 	s.calib.Merge(&o.calib)
+	s.ratio.merge(o.ratio)
 	s.rows += o.rows
 	s.customers += o.customers
 	s.missing += o.missing

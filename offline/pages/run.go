@@ -25,7 +25,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 		{"rows", fmt.Sprint(l.Rows)}, {"customers (the unit of every interval)", fmt.Sprint(l.Customers)}, {"converting rows", fmt.Sprint(l.Conversions)},
 		{"mean logged reward", short(l.MeanReward)}, {"rewards", fmt.Sprintf("%s (%s)", interval(l.RewardMin, l.RewardMax), l.RewardRange)},
 		{"decisions", l.First.Format(time.DateTime) + " to " + l.Last.Format(time.DateTime)}, {"mature at", r.Query.MatureAt.Format(time.DateTime)},
-		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
+		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"sample ratio", sampleRatio(&l.SampleRatio)}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
 	}
 	p.Notes = append(slices.Clone(r.Warnings), r.Assumption)
 	var verdicts []string
@@ -68,8 +68,35 @@ func OfRun(r *offline.Report) (*Page, error) {
 	if c, ok := calibrationChart(r.Cells, l.CalibrationLimit); ok {
 		p.Charts = append(p.Charts, c)
 	}
+	p.arms(&l.SampleRatio)
 	p.Methods = append(append(slices.Clone(runMethods), p.Methods...), intervalMethods...)
 	return p, nil
+}
+
+// sampleRatio says whether customers fell to the arms in the logged shares.
+func sampleRatio(r *offline.SampleRatio) string {
+	switch {
+	case !r.Checked:
+		return "not checked: no arms with shares"
+	case r.Failed:
+		return "failed"
+	}
+	return "as logged"
+}
+
+// arms adds how customers fell to the arms.
+func (p *Page) arms(r *offline.SampleRatio) {
+	t := Table{Title: "Customers by arm", Note: "Each customer counts once, by its first row.", Head: []string{"experiment", "arm", "share", "expected", "observed", "p"}}
+	for _, x := range r.Splits {
+		in := x.Experiment
+		if in == "" {
+			in = "–"
+		}
+		for _, a := range x.Arms {
+			t.Rows = append(t.Rows, []string{in, a.Arm, short(a.Share), fmt.Sprintf("%.0f", a.Expected), fmt.Sprint(a.Observed), short(x.PValue)})
+		}
+	}
+	p.table(t)
 }
 
 // comparisons adds how every two candidates compare.
@@ -245,5 +272,6 @@ var runMethods = []Method{
 	{"gate", "bet on (w−1)r − v", "Waudby-Smith et al. 2022, arXiv 2210.10768", "a one-sided bound on the gain over what ran"},
 	{"e-BH", "the k largest with e ≥ m/(kδ)", "Wang & Ramdas 2022, arXiv 2009.02824", "at most δ of the candidates it names are expected not to be better than what ran"},
 	{"bounds", "[lower(V_S) + U r_min, upper(V_S) + U r_max]", "Manski 1990", "whatever the actions that were never tried are worth"},
+	{"sample ratio", "mean_c B(cθ+n)/B(cθ) Π θ^−n", "Lindon & Malek 2022, arXiv 2011.03567", "a customer counts once, by its first row"},
 	{"calibration", "Σ(1{a}−μ)/√Σμ(1−μ)", "normal, Bonferroni over the cells", "cells with Σμ ≥ 25"},
 }
