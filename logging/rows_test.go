@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,12 +229,12 @@ func TestSplitInSQL(t *testing.T) {
 
 // TestSignature takes apart what it should and refuses what it should not.
 func TestSignature(t *testing.T) {
-	eligible, s, err := parseSignature("1,0,3,3,3,0,1:a,:bp@1f@2z")
-	if err != nil || !slices.Equal(eligible, []string{"a", "", ",:b"}) || s.policy != "p@1" || s.features != "f@2" || s.experiment != "" || s.arm != "z" {
-		t.Errorf("%q %+v %v", eligible, s, err)
+	s, err := parseSignature("3,4,0,1:p@1,f@2z")
+	if err != nil || *s != (signature{policy: "p@1", features: ",f@2", arm: "z"}) {
+		t.Errorf("%+v %v", s, err)
 	}
-	for _, bad := range []string{"", "1", "1,1:ab", "1,1,1:ab", "1,1,1:abcd", "-1,1,1:abc", "x,1,1:abc"} {
-		if _, _, err := parseSignature(bad); err == nil {
+	for _, bad := range []string{"", "1", "1,1,1:abc", "1,1,1,1:abc", "1,1,1,1:abcde", "1,1,1,1,1:abcde", "-1,1,1,1:abc", "x,1,1,1:abc"} {
+		if _, err := parseSignature(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
