@@ -241,20 +241,19 @@ func TestSplitInSQL(t *testing.T) {
 
 // TestSignature takes apart what it should and refuses what it should not.
 func TestSignature(t *testing.T) {
-	eligible, s, err := parseSignature("1,0,3,3,3,0,1,0:a,:bp@1f@2z")
-	if err != nil || !slices.Equal(eligible, []string{"a", "", ",:b"}) || s.policy != "p@1" || s.features != "f@2" || s.experiment != "" || s.arm != "z" || s.shares != nil {
-		t.Errorf("%q %+v %v", eligible, s, err)
+	s, err := parseSignature("3,4,0,1,0:p@1,f@2z")
+	if err != nil || *s != (signature{policy: "p@1", features: ",f@2", arm: "z"}) {
+		t.Errorf("%+v %v", s, err)
 	}
-	eligible, s, err = parseSignature("1,3,0,0,1,0,1,38:ap@1zz4591870180066957722,4606281698874543309")
-	if err == nil || eligible != nil {
-		t.Errorf("lengths that do not add up: %q %+v", eligible, s)
+	if s, err = parseSignature("3,0,0,1,0,1,38:p@1zz4591870180066957722,4606281698874543309"); err == nil {
+		t.Errorf("lengths that do not add up: %+v", s)
 	}
-	eligible, s, err = parseSignature("1,3,0,0,1,0,1,39:ap@1zz4591870180066957722,4606281698874543309")
-	if err != nil || !slices.Equal(eligible, []string{"a"}) || s.arm != "z" || !slices.Equal(s.shares.Arms, []string{"", "z"}) || !slices.Equal(s.shares.Shares, []float64{0.1, 0.9}) {
-		t.Errorf("%q %+v %v", eligible, s, err)
+	s, err = parseSignature("3,0,0,1,0,1,39:p@1zz4591870180066957722,4606281698874543309")
+	if err != nil || s.arm != "z" || !slices.Equal(s.shares.Arms, []string{"", "z"}) || !slices.Equal(s.shares.Shares, []float64{0.1, 0.9}) {
+		t.Errorf("%+v %v", s, err)
 	}
-	for _, bad := range []string{"", "1", "1,1:ab", "1,1,1:ab", "1,1,1:abcd", "-1,1,1:abc", "x,1,1:abc", "1,1,1,1:abcd", "1,1,1,1,3:abcd1,2", "1,1,1,1,1,2:abcdz1x"} {
-		if _, _, err := parseSignature(bad); err == nil {
+	for _, bad := range []string{"", "1", "1,1,1:abc", "1,1,1,1:abcd", "1,1,1,1,0:abc", "1,1,1,1,0:abcde", "1,1,1,1,1,0:abcde", "-1,1,1,1,0:abc", "x,1,1,1,0:abc", "1,1,1,1,3:abcd1,2", "1,1,1,1,1,2:abcdz1x"} {
+		if _, err := parseSignature(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
