@@ -199,4 +199,3 @@ func meanOf(b *nextbest.Batch, action uint32) (float64, estimators.Interval) {
 	e, _ := r.Estimate()
 	return e.Value, e.Normal(0.95)
 }
-

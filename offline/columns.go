@@ -43,7 +43,7 @@ func (k *columns) begin(b *nextbest.Batch, i, part int, local []int32, x []float
 	k.eligible, k.probabilities = b.Row(i)
 	k.block = k.blocks.of(b.Time[i])
 	if k.lists {
-		if k.slot++; b.Decision[i] != k.last {
+		if k.slot++; b.Decision[i] != k.last || k.last == uuid.Nil {
 			k.last, k.slot = b.Decision[i], 0
 			k.n++
 		}

@@ -13,17 +13,16 @@ const mostSlots = 8
 
 // listStatistics gather the models of lists: for each slot and action a ridge
 // regression of the rewards from that slot on. A list is the consecutive rows of
-// one decision, the first slot first.
+// one decision, the first slot first; a row without a decision's id is a list of
+// its own.
 type listStatistics struct {
 	model *modelStatistics // an action's number is that of slotAction
 	z     []float64
 	open  []listRow // rows of the current decision
 	of    uuid.UUID
 
-	lists    int64
-	longest  int
-	tooLong  int64 // lists of more than mostSlots
-	nameless int64 // rows without a decision's id
+	longest int
+	tooLong int64 // lists of more than mostSlots
 }
 
 type listRow struct {
@@ -44,9 +43,6 @@ func newListStatistics(parts, width int, forward bool) *listStatistics {
 
 // add takes the next row.
 func (s *listStatistics) add(decision uuid.UUID, part uint8, action int32, x []float64, reward float64) {
-	if decision == uuid.Nil {
-		s.nameless++
-	}
 	if decision != s.of || decision == uuid.Nil {
 		s.close()
 		s.of = decision
@@ -68,7 +64,6 @@ func (s *listStatistics) close() {
 	if n == 0 {
 		return
 	}
-	s.lists++
 	s.longest = max(s.longest, n)
 	if n > mostSlots {
 		s.tooLong++
@@ -89,18 +84,13 @@ func (s *listStatistics) close() {
 
 func (s *listStatistics) merge(o *listStatistics) {
 	s.model.merge(o.model)
-	s.lists += o.lists
 	s.longest = max(s.longest, o.longest)
 	s.tooLong += o.tooLong
-	s.nameless += o.nameless
 }
 
 // unlistable says why values per list cannot be had; empty where they can.
 func (s *listStatistics) unlistable() string {
-	switch {
-	case s.nameless > 0:
-		return fmt.Sprintf("%d rows have no decision id, so that the rows of one list cannot be told", s.nameless)
-	case s.tooLong > 0:
+	if s.tooLong > 0 {
 		return fmt.Sprintf("%d lists have more than %d slots", s.tooLong, mostSlots)
 	}
 	return ""
@@ -116,7 +106,7 @@ type listTally struct {
 
 // add takes the next slot of the current customer.
 func (t *listTally) add(decision uuid.UUID, s estimators.Slot) {
-	if decision != t.of {
+	if decision != t.of || decision == uuid.Nil {
 		t.flush()
 		t.of = decision
 	}
