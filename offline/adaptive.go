@@ -182,6 +182,14 @@ func (r *Result) Main() *Figure {
 	return r.DR
 }
 
+// MainName is what Main is called in the head of a table.
+func (r *Report) MainName() string {
+	if r.Picked.Interval == methodSequence {
+		return "weighted AIPW"
+	}
+	return "DR"
+}
+
 // valuesOf says in a sentence's part how values of an adaptive log are given,
 // where something may be in the way.
 func valuesOf(unweighed string) string {

@@ -21,11 +21,14 @@ func reads(c *estimators.Choice, column estimators.Column) bool {
 	return slices.Contains(c.Columns, column)
 }
 
+// clustered reports whether actions have clusters.
+func (r *Request) clustered() bool { return len(r.Clusters) > 0 || r.ClusterBy != "" }
+
 // checkClusters refuses estimators of clusters without clusters, and clusters
 // without a name.
 func (r *Request) checkClusters(p *nextbest.Problems) {
 	for i := range r.Estimators {
-		if c := &r.Estimators[i]; reads(c, estimators.ColumnCluster) && len(r.Clusters) == 0 {
+		if c := &r.Estimators[i]; reads(c, estimators.ColumnCluster) && !r.clustered() {
 			p.Add("estimators["+strconv.Itoa(i)+"]", "%s weighs clusters of actions: give clusters, or cluster_by where the actions' definitions say", c.Name)
 		}
 	}
@@ -94,6 +97,21 @@ func (w *clusterWeights) row(eligible []uint32, local []int32, π, μ []float64,
 		support = 1 // rounding is not missing support
 	}
 	return weight, support
+}
+
+// clustersShown returns the clusters of a report: what the request gave, or of the
+// definitions those of the log's actions.
+func clustersShown(req *Request, names []string) map[string]string {
+	if req.ClusterBy == "" {
+		return req.Clusters
+	}
+	out := map[string]string{}
+	for _, a := range names {
+		if c, ok := req.Clusters[a]; ok {
+			out[a] = c
+		}
+	}
+	return out
 }
 
 // clusterNote warns of clusters that the request names in vain.

@@ -168,7 +168,7 @@ func (r *run) newColumns(s *study, g *groundwork, w ranges) *columns {
 	if g.stability != nil {
 		c.stability = g.stability.weights(float64(s.eligible) / float64(max(s.rows, 1)))
 	}
-	if len(req.Clusters) > 0 && s.unknown == 0 {
+	if req.clustered() && s.unknown == 0 {
 		of, n, _ := clusterNumbers(req.Clusters, r.actions.names)
 		c.clusters = &clusterWeights{of: of, π: make([]float64, n), μ: make([]float64, n), support: req.MinSupport}
 	}

@@ -59,8 +59,9 @@ type QueryRecord struct {
 	Specified    []Specified        `json:"specified,omitempty"` // candidates that are not registered
 	RewardModel  string             `json:"reward_model"`
 	Ridge        float64            `json:"ridge"`
-	CrossFit     string             `json:"cross_fit"`          // customer or time
-	Clusters     map[string]string  `json:"clusters,omitempty"` // of actions, for MIPS and OffCEM
+	CrossFit     string             `json:"cross_fit"`            // customer or time
+	Clusters     map[string]string  `json:"clusters,omitempty"`   // of actions, for MIPS and OffCEM
+	ClusterBy    string             `json:"cluster_by,omitempty"` // member of the actions' definitions that they are from
 	MinSupport   float64            `json:"min_support"`
 }
 
@@ -186,7 +187,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: req.Definitions,
 			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
-			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, CrossFit: req.CrossFit, Clusters: req.Clusters, MinSupport: req.MinSupport},
+			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, CrossFit: req.CrossFit, Clusters: clustersShown(req, names), ClusterBy: req.ClusterBy, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
 	}
@@ -302,7 +303,7 @@ func (r *Report) warn(req *Request, s *study) {
 	if req.Adaptive {
 		add("the logger learned from these rows: %s; the gate and the intervals of IPS, SNIPS and of the difference to what ran are by betting, and DR's normal interval is only a guide", valuesOf(unweighed(req, s, s.ground.blocks)))
 	}
-	if _, _, unknown := clusterNumbers(req.Clusters, r.Log.Actions); len(unknown) > 0 {
+	if _, _, unknown := clusterNumbers(req.Clusters, r.Log.Actions); len(unknown) > 0 && req.ClusterBy == "" {
 		r.Warnings = append(r.Warnings, clusterNote(unknown))
 	}
 	if s.bare > 0 && s.model.width > 0 {

@@ -111,6 +111,9 @@ type Request struct {
 	// Clusters names the cluster of each action, for MIPS and OffCEM; an action
 	// without one is a cluster of its own.
 	Clusters map[string]string
+	// ClusterBy says which member of the actions' definitions Clusters is of; empty:
+	// the request's own. It is kept in the report.
+	ClusterBy string
 	// Distribution asks for the distribution of rewards under each candidate:
 	// quantiles and the means of its tails.
 	Distribution bool
