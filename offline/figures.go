@@ -22,6 +22,9 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 	}
 	if boundsOnly {
 		r.Bounds = j.bounds(t, r.Diagnostics.OffSupport)
+		if t.extras != nil {
+			r.Estimates = t.extras.figures(j, j.evidence(t), r, true)
+		}
 		return
 	}
 	e := j.evidence(t)
@@ -61,8 +64,9 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 		}
 	}
 	if t.extras != nil {
-		r.Estimates = t.extras.figures(j, e)
+		r.Estimates = t.extras.figures(j, e, r, false)
 	}
+	j.adaptive(r, t)
 	if t.segments != nil {
 		r.Segments = t.segments.figures(j, j.req.Segments, e)
 	}

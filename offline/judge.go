@@ -19,6 +19,10 @@ type judge struct {
 	maxWeight float64
 	declared  bool // a largest weight
 	general   []estimators.Refusal
+	lacks     map[estimators.Column]string // why the log cannot give a column
+	blocks    timeBlocks
+	unweighed string            // why there is no weighted AIPW
+	ran       *estimators.Ratio // per list
 }
 
 func newJudge(req *Request, s *study, l *lane, g ranges, r *Report) *judge {
@@ -27,6 +31,10 @@ func newJudge(req *Request, s *study, l *lane, g ranges, r *Report) *judge {
 		j.q = span{g.rewardMin, g.rewardMax}
 	}
 	j.maxWeight, j.declared = maxWeight(req, s)
+	j.blocks, j.lacks, j.unweighed = s.ground.blocks, lacking(req, s, s.ground), unweighed(req, s, s.ground.blocks)
+	if l.columns != nil {
+		j.ran = &l.columns.ran
+	}
 	j.general = j.refusals()
 	return j
 }
@@ -39,7 +47,7 @@ func (j *judge) picked() Picked {
 	}
 	switch {
 	case j.req.Adaptive:
-		return Picked{methodBetting, "an adaptive logger; " + rewards + ": empirical likelihood needs loggers that did not learn from the rows"}
+		return j.pickedAdaptive(rewards)
 	case !j.declared:
 		return Picked{methodBetting, "a fixed logger without a declared floor; " + rewards + ": empirical likelihood needs the largest possible weight, which is never taken from the sample"}
 	}
@@ -180,6 +188,7 @@ func (j *judge) result(name string, t *tally) Result {
 	}
 	j.figures(&r, t, d.OffSupport > j.req.Limits.OffSupport || deterministic)
 	j.widen(&r, blank)
+	j.distribution(&r, t)
 	for _, f := range []*Figure{r.SNIPS, r.IPS, r.DR} {
 		if f == nil {
 			continue

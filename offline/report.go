@@ -22,6 +22,7 @@ type Report struct {
 	Seed      uint64        `json:"seed"`
 	Folds     int           `json:"folds"`
 	FoldRule  string        `json:"fold_rule"`
+	Blocks    string        `json:"blocks,omitempty"` // of time, where the reward model is cross-fitted by time
 	Level     float64       `json:"level"`
 	Delta     float64       `json:"delta"`
 	Log       LogSummary    `json:"log"`
@@ -60,6 +61,9 @@ type QueryRecord struct {
 	Specified    []Specified        `json:"specified,omitempty"` // candidates that are not registered
 	RewardModel  string             `json:"reward_model"`
 	Ridge        float64            `json:"ridge"`
+	CrossFit     string             `json:"cross_fit"`            // customer or time
+	Clusters     map[string]string  `json:"clusters,omitempty"`   // of actions, for MIPS and OffCEM
+	ClusterBy    string             `json:"cluster_by,omitempty"` // member of the actions' definitions that they are from
 	MinSupport   float64            `json:"min_support"`
 }
 
@@ -112,7 +116,7 @@ type Figure struct {
 	Value  float64 `json:"value"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
-	Method string  `json:"method"` // empirical_likelihood, betting, normal, manski
+	Method string  `json:"method"` // empirical_likelihood, betting, asymptotic_sequence, normal, manski
 }
 
 // Gate is what a promotion reads: a one-sided lower bound by betting of the
@@ -141,17 +145,20 @@ type Result struct {
 	Baseline bool   `json:"baseline"`
 	// Values are absent where the log cannot give them, whatever the reason
 	// given in Refusals.
-	IPS         *Figure   `json:"ips,omitempty"`
-	SNIPS       *Figure   `json:"snips,omitempty"`
-	DM          *Figure   `json:"dm,omitempty"`
-	DR          *Figure   `json:"dr,omitempty"`
-	Value       *Figure   `json:"value,omitempty"`     // maximum empirical likelihood
-	Estimates   []Shown   `json:"estimates,omitempty"` // asked for beside these
-	Segments    []Segment `json:"segments,omitempty"`
-	Bounds      *Figure   `json:"bounds,omitempty"`
-	VsLogged    *Figure   `json:"vs_logged,omitempty"`
-	VsBestFixed *Figure   `json:"vs_best_fixed,omitempty"`
-	Gate        *Gate     `json:"gate,omitempty"`
+	IPS   *Figure `json:"ips,omitempty"`
+	SNIPS *Figure `json:"snips,omitempty"`
+	DM    *Figure `json:"dm,omitempty"`
+	DR    *Figure `json:"dr,omitempty"`
+	// Value is by maximum empirical likelihood, or where the logger learned from
+	// the rows by weighted AIPW (method asymptotic_sequence).
+	Value        *Figure       `json:"value,omitempty"`
+	Estimates    []Shown       `json:"estimates,omitempty"` // asked for beside these
+	Segments     []Segment     `json:"segments,omitempty"`
+	Distribution *Distribution `json:"distribution,omitempty"` // where asked for
+	Bounds       *Figure       `json:"bounds,omitempty"`
+	VsLogged     *Figure       `json:"vs_logged,omitempty"`
+	VsBestFixed  *Figure       `json:"vs_best_fixed,omitempty"`
+	Gate         *Gate         `json:"gate,omitempty"`
 	// FlipsAt is the least Γ at which the verdict against what ran falls, were the
 	// true propensities within μ·[1/Γ, Γ]: near 1 it hangs on their being exact.
 	// Absent without such a verdict, or where no Γ turns it.
@@ -189,9 +196,12 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: req.Definitions,
 			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
-			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, MinSupport: req.MinSupport},
+			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, CrossFit: req.CrossFit, Clusters: clustersShown(req, names), ClusterBy: req.ClusterBy, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
+	}
+	if s.ground.rows != nil {
+		r.Blocks = s.ground.blocks.String()
 	}
 	s.flushPolicy()
 	r.Log = LogSummary{Rows: s.rows, Customers: s.customers, Conversions: s.matched, Actions: append([]string{}, names...), Policies: []Share{},
@@ -313,7 +323,10 @@ func (r *Report) warn(req *Request, s *study) {
 		add("rows name %d arms and carry no shares of them: whether customers fell to the arms as declared was not checked", n)
 	}
 	if req.Adaptive {
-		add("the logger learned from these rows: intervals are by betting, and DR's normal interval is only a guide")
+		add("the logger learned from these rows: %s; the gate and the intervals of IPS, SNIPS and of the difference to what ran are by betting, and DR's normal interval is only a guide", valuesOf(unweighed(req, s, s.ground.blocks)))
+	}
+	if _, _, unknown := clusterNumbers(req.Clusters, r.Log.Actions); len(unknown) > 0 && req.ClusterBy == "" {
+		r.Warnings = append(r.Warnings, clusterNote(unknown))
 	}
 	if s.bare > 0 && s.model.width > 0 {
 		add("%d of %d rows carry other features than the rest, or none: on them the reward model knows only the action, so DM is cruder and DR less precise", s.bare, s.rows)

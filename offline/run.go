@@ -18,7 +18,7 @@ const (
 )
 
 // Run evaluates the candidates. progress, if not nil, is told how many rows
-// were read so far; both passes count. The log itself is read once where the
+// were read so far; every pass counts. The log itself is read once where the
 // spool can keep the rows (and the first pass already knows that contexts are
 // needed). Errors name the request's field or the decision that cannot be used.
 func Run(ctx context.Context, reader Reader, req Request, progress func(done int64)) (*Report, error) {
@@ -36,6 +36,9 @@ func Run(ctx context.Context, reader Reader, req Request, progress func(done int
 		return nil, err
 	}
 	g := rangesOf(&req, s)
+	if s.ground, err = r.groundwork(ctx, s); err != nil {
+		return nil, err
+	}
 	best := bestFixed(s.fixed, r.actions.names)
 	l, err := r.evaluate(ctx, s, g, best)
 	if err != nil {
@@ -297,12 +300,9 @@ func (r *run) study(ctx context.Context) (*study, error) {
 
 // evaluate is the second pass.
 func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*lane, error) {
-	model := s.model.fit(len(r.actions.names), r.req.Ridge, g.rewardMin, g.rewardMax)
-	if s.sample != nil {
-		if s.other > 0 {
-			return nil, nextbest.FieldErrorf("reward_model", "logistic predicts rewards of 0 and 1, and %d rows have others; take %s", s.other, modelRidge)
-		}
-		s.sample.fit(model, r.req.Folds, r.req.Ridge)
+	model, err := r.model(s, g)
+	if err != nil {
+		return nil, err
 	}
 	nothing := r.actions.find(nextbest.DoNothing)
 	always := make([]int32, len(r.req.Fixed))
@@ -318,10 +318,13 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 	if s.rows == 0 {
 		return ls[0], nil
 	}
+	for _, l := range ls {
+		r.furnish(l, s, g)
+	}
 	var open [lanes]string
 	known := len(r.actions.names)
 	r.final = true
-	err := r.pass(ctx, needContexts(r.req.Candidates, s.schemas()) || ls[0].segmenter.nested(), parallel, func(b *nextbest.Batch) error {
+	err = r.pass(ctx, needContexts(r.req.Candidates, s.schemas()) || ls[0].segmenter.nested(), parallel, func(b *nextbest.Batch) error {
 		if len(r.actions.names) != known || b.Width > 0 && model.width == 0 {
 			return nextbest.Errorf(nextbest.Conflict, "the log changed while it was read: set the query's position (upto) and run again")
 		}
@@ -339,7 +342,7 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 			if p := b.Propensity[i]; p != p {
 				continue // counted by the first pass; the report refuses
 			}
-			if err := l.row(b, i, int(r.foldOf[i]), r.actions.local); err != nil {
+			if err := l.row(b, i, int(r.foldOf[i]), r.part(i, b, s), r.actions.local); err != nil {
 				return err
 			}
 		}

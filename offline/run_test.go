@@ -262,7 +262,8 @@ func TestRunBoundsOffSupport(t *testing.T) {
 	}
 }
 
-// Without a declared floor, and for learning loggers, intervals are by betting.
+// Without a declared floor, and for learning loggers, the usual intervals are by
+// betting; with a floor, a learning logger's log has a confidence sequence too.
 func TestRunWithoutFloor(t *testing.T) {
 	s := conversions()
 	s.Undeclared = true
@@ -272,7 +273,7 @@ func TestRunWithoutFloor(t *testing.T) {
 		req.Adaptive = adapt
 		report := evaluated(t, s, req)
 		x := get(t, report, "best")
-		if x.IPS.Method != methodBetting || x.VsLogged.Method != methodBetting || x.DR.Method != methodNormal || x.Value != nil {
+		if x.IPS.Method != methodBetting || x.VsLogged.Method != methodBetting || x.DR.Method != methodNormal || (x.Value != nil) != adapt || adapt && x.Main().Method != methodSequence {
 			t.Errorf("%s: %+v", name, x)
 		}
 		v := s.Best().Value()

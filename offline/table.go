@@ -17,6 +17,12 @@ func (r *Report) writeShown(b *strings.Builder) {
 			row := []string{x.Name, e.Estimator, "–", e.Problem}
 			if e.Problem == "" && !x.Refused() {
 				row[2], row[3] = fmt.Sprintf("%s [%s, %s]", number(e.Value), number(e.Low), number(e.High)), strings.ReplaceAll(e.Method, "_", " ")
+				if e.Unit != "" {
+					row[2] += " per " + e.Unit
+				}
+				if e.Logged != nil {
+					row[3] += "; what ran " + number(e.Logged.Value)
+				}
 			}
 			rows = append(rows, row)
 		}
@@ -96,7 +102,7 @@ func (r *Report) writeTree(b *strings.Builder) {
 // WriteTable writes the report for a terminal: one line for each policy, then
 // refusals with their cures, and warnings.
 func (r *Report) WriteTable(w io.Writer) error {
-	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("DR [%.0f%%]", 100*r.Level), "", "ESS", "verdict"}
+	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("%s [%.0f%%]", r.MainName(), 100*r.Level), "", "ESS", "verdict"}
 	rows := [][]string{head}
 	axis := r.axis()
 	for i := range r.Results {
@@ -119,9 +125,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 					row[1+k] = number(f.Value)
 				}
 			}
-			if x.DR != nil {
-				row[4] = fmt.Sprintf("%s [%s, %s]", number(x.DR.Value), number(x.DR.Low), number(x.DR.High))
-				row[5] = axis.draw(x.DR.Low, x.DR.Value, x.DR.High)
+			if f := x.Main(); f != nil {
+				row[4] = fmt.Sprintf("%s [%s, %s]", number(f.Value), number(f.Low), number(f.High))
+				row[5] = axis.draw(f.Low, f.Value, f.High)
 			}
 		}
 		rows = append(rows, row)
@@ -132,6 +138,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	writeColumns(&b, rows)
 	r.writeComparisons(&b)
 	r.writeShown(&b)
+	r.writeDistributions(&b)
 	r.writeSegments(&b)
 	r.writeTree(&b)
 	said := map[string]bool{}
@@ -158,10 +165,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 func (r *Report) axis() textAxis {
 	s := emptySpan()
 	for i := range r.Results {
-		if x := &r.Results[i]; !x.Refused() && x.DR != nil {
-			s.see(x.DR.Low)
-			s.see(x.DR.High)
-			s.see(x.DR.Value)
+		if x := &r.Results[i]; !x.Refused() && x.Main() != nil {
+			s.see(x.Main().Low)
+			s.see(x.Main().High)
+			s.see(x.Main().Value)
 		}
 	}
 	return textAxis(s)

@@ -52,6 +52,9 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 	}
 	request.Query, request.Seed, request.Folds = q, ask.Seed, ask.Folds
 	request.Adaptive, request.Definitions, request.Spool = e.adaptive(ask.Placement), catalogue.Revision, e.spool()
+	if request.Clusters, err = clustersOf(e.p.definitions.List(nextbest.KindAction), ask); err != nil {
+		return nil, err
+	}
 	for i, c := range ask.Candidates {
 		ranges, err := e.add(ctx, &request, catalogue, i, c)
 		if err != nil {
@@ -100,7 +103,7 @@ func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue 
 // requestOf fills in what the caller asks to be shown, and of what.
 func requestOf(ask api.Evaluation, catalogue *decisions.Catalogue) (offline.Request, error) {
 	request := offline.Request{RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap,
-		Segments: ask.Segments, Tree: ask.Tree, Columns: columns(catalogue)}
+		CrossFit: ask.CrossFit, ClusterBy: ask.ClusterBy, Distribution: ask.Distribution, Segments: ask.Segments, Tree: ask.Tree, Columns: columns(catalogue)}
 	for i, name := range ask.Estimators {
 		choice, err := estimators.ParseChoice(name)
 		if err != nil {
@@ -159,6 +162,7 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 	request.Seed, request.Folds, request.Level, request.Delta = then.Seed, then.Folds, then.Level, then.Delta
 	request.Training, request.TrainedOn, request.Definitions = q.Training, q.TrainedOn, q.Definitions
 	request.Adaptive, request.MinSupport, request.Ridge = then.Log.Adaptive, q.MinSupport, q.Ridge
+	request.CrossFit, request.Clusters = q.CrossFit, q.Clusters
 	for i, c := range ask.Candidates {
 		if c.Spec != nil {
 			s, err := specified(&then, c.Name)
@@ -387,8 +391,8 @@ func evidence(id string, report *offline.Report, policy nextbest.Ref, model uint
 	for _, p := range report.Log.Policies {
 		ev.Ran = append(ev.Ran, p.Policy)
 	}
-	if r.DR != nil {
-		ev.Value, ev.Low, ev.High = r.DR.Value, r.DR.Low, r.DR.High
+	if f := r.Main(); f != nil {
+		ev.Value, ev.Low, ev.High = f.Value, f.Low, f.High
 	}
 	if r.Gate != nil {
 		ev.GainLow, ev.Level, ev.Look = r.Gate.Lower, 1-r.Gate.Delta, r.Gate.Look

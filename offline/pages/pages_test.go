@@ -143,6 +143,39 @@ func TestFilePage(t *testing.T) {
 	}
 }
 
+// A page shows what an adaptive log of revenue was asked for.
+func TestRunPageOfAdaptiveRevenue(t *testing.T) {
+	sim := &offline.Simulation{Types: 3, Actions: 4, Customers: 3000, Each: 2, Rate: 0.1, Epsilon: 0.5, Revenue: true, Seed: 3}
+	q := nextbest.Query{Placement: "shop", MatureAt: sim.End().AddDate(1, 0, 0), Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "revenue", Weight: 1}}}}
+	for _, adaptive := range []bool{false, true} {
+		r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}}, Seed: 1, Adaptive: adaptive, Distribution: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := OfRun(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPage(t, p, r)
+		found := 0
+		for _, table := range p.Tables {
+			switch {
+			case table.Title == "Estimates" && strings.HasPrefix(table.Head[4], map[bool]string{false: "DR,", true: "weighted AIPW,"}[adaptive]):
+				found++
+			case table.Title == "Distribution of a decision's reward" && strings.Contains(table.Rows[0][2], map[bool]string{false: "[", true: "fixed loggers"}[adaptive]):
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("adaptive %v: tables %+v", adaptive, p.Tables)
+		}
+		var table bytes.Buffer
+		if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "mean of the best 5%") || adaptive != strings.Contains(table.String(), "weighted AIPW [95%]") {
+			t.Errorf("adaptive %v: %v\n%s", adaptive, err, table.String())
+		}
+	}
+}
+
 // uniform is a candidate that does everything alike.
 type uniform struct{}
 

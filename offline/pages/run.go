@@ -26,10 +26,14 @@ func OfRun(r *offline.Report) (*Page, error) {
 		{"mean logged reward", short(l.MeanReward)}, {"rewards", fmt.Sprintf("%s (%s)", interval(l.RewardMin, l.RewardMax), l.RewardRange)},
 		{"decisions", l.First.Format(time.DateTime) + " to " + l.Last.Format(time.DateTime)}, {"mature at", r.Query.MatureAt.Format(time.DateTime)},
 		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"sample ratio", sampleRatio(&l.SampleRatio)}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
+		{"intervals", strings.ReplaceAll(r.Picked.Interval, "_", " ") + ": " + r.Picked.Why},
+	}
+	if r.Blocks != "" {
+		p.Facts = append(p.Facts, Fact{"reward model", r.Blocks})
 	}
 	p.Notes = append(slices.Clone(r.Warnings), r.Assumption)
 	var verdicts []string
-	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("DR, %g%% interval", 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS", "verdict"}}
+	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("%s, %g%% interval", r.MainName(), 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS", "verdict"}}
 	var values, lifts []mark
 	for i := range r.Results {
 		x := &r.Results[i]
@@ -44,7 +48,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 		for _, n := range x.Warnings {
 			p.Notes = append(p.Notes, x.Name+": "+n)
 		}
-		if m, ok := markOf(x, firstOf(x.DR, x.IPS, x.Bounds)); ok {
+		if m, ok := markOf(x, firstOf(x.Main(), x.IPS, x.Bounds)); ok {
 			values = append(values, m)
 		}
 		if m, ok := markOf(x, x.VsLogged); ok {
@@ -62,6 +66,7 @@ func OfRun(r *offline.Report) (*Page, error) {
 	p.comparisons(r)
 	p.others(r)
 	p.whom(r)
+	p.distributions(r)
 	if err := p.candidates(r); err != nil {
 		return nil, err
 	}
@@ -69,6 +74,9 @@ func OfRun(r *offline.Report) (*Page, error) {
 		p.Charts = append(p.Charts, c)
 	}
 	p.arms(&l.SampleRatio)
+	if r.MainName() != "DR" {
+		p.Methods = append(p.Methods, Method{r.MainName(), "Σhφ/Σh, φ = q_π + w(r−q)", "Hadad et al. 2021, arXiv 1911.02768", "reward model and h from earlier blocks of time alone"})
+	}
 	p.Methods = append(append(slices.Clone(runMethods), p.Methods...), intervalMethods...)
 	return p, nil
 }
@@ -127,6 +135,12 @@ func (p *Page) others(r *offline.Report) {
 		x := &r.Results[i]
 		for _, s := range x.Estimates {
 			row := []string{x.Name, s.Estimator, short(s.Value), interval(s.Low, s.High), strings.ReplaceAll(s.Method, "_", " "), s.Note}
+			if s.Unit != "" {
+				row[1] += ", per " + s.Unit
+			}
+			if s.Logged != nil {
+				row[4] += "; what ran: " + short(s.Logged.Value) + " " + interval(s.Logged.Low, s.Logged.High)
+			}
 			if s.Problem != "" {
 				row = []string{x.Name, s.Estimator, "–", "–", s.Problem, ""}
 			}
@@ -235,7 +249,7 @@ func resultRow(r *offline.Report, x *offline.Result) []string {
 			gate += "; named by e-BH"
 		}
 	}
-	dr := whole(x.DR)
+	dr := whole(x.Main())
 	if x.Bounds != nil {
 		dr = "between " + interval(x.Bounds.Low, x.Bounds.High)
 	}
