@@ -117,7 +117,7 @@ func TestSplit(t *testing.T) {
 }
 
 func TestKindSingular(t *testing.T) {
-	for kind, want := range map[Kind]string{KindPolicy: "policy", KindAction: "action", KindFeatures: "features", KindCurrent: "current", KindHoldout: "holdout"} {
+	for kind, want := range map[Kind]string{KindPolicy: "policy", KindAction: "action", KindFeatures: "features", KindCurrent: "current", KindHoldout: "holdout", "searches": "search"} {
 		if got := kind.Singular(); got != want {
 			t.Errorf("%s: %q, want %q", kind, got, want)
 		}

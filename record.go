@@ -47,6 +47,8 @@ func (k Kind) Singular() string {
 	switch s := string(k); {
 	case strings.HasSuffix(s, "ies"):
 		return strings.TrimSuffix(s, "ies") + "y"
+	case strings.HasSuffix(s, "ches"):
+		return strings.TrimSuffix(s, "es")
 	case k == KindFeatures:
 		return s
 	default:

@@ -46,11 +46,14 @@ func (c *evaluateCmd) runFile(ctx context.Context, t *terminal) error {
 }
 
 // writePage writes the page and the plot that were asked for.
-func (c *evaluateCmd) writePage(page *pages.Page) error {
+func (c *evaluateCmd) writePage(page *pages.Page) error { return writePage(page, c.HTML, c.Plot) }
+
+// writePage writes a page and its plot to files, "" for neither.
+func writePage(page *pages.Page, html, plot string) error {
 	for _, f := range []struct {
 		path  string
 		write func(io.Writer) error
-	}{{c.HTML, page.WriteHTML}, {c.Plot, page.WritePlot}} {
+	}{{html, page.WriteHTML}, {plot, page.WritePlot}} {
 		if f.path == "" {
 			continue
 		}

@@ -83,8 +83,9 @@ func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue 
 			return nil, err
 		}
 		request.Candidates = append(request.Candidates, candidate)
-		request.Looks = append(request.Looks, looks(e.p.definitions.List(nextbest.KindEvaluation), request.Query.Placement, ref, c.Model))
-		return learning.Ranges(e.p.definitions, ref, c.Model)
+		seen := e.p.definitions.List(nextbest.KindEvaluation)
+		request.Looks = append(request.Looks, looks(seen, request.Query, ref, c.Model))
+		return ranges(e.p.definitions, seen, ref, c.Model)
 	}
 	s, err := specify(i, c, request.Query)
 	if err != nil {
@@ -228,32 +229,6 @@ func columns(c *decisions.Catalogue) func(string) []string {
 func queryOf(ask api.Evaluation, objective nextbest.Objective, upto uint64) nextbest.Query {
 	return nextbest.Query{Placement: ask.Placement, Source: ask.Source, From: ask.From, To: ask.To, MatureAt: ask.MatureAt, Split: ask.Split,
 		Experiment: ask.Experiment, SkipHeld: true, Upto: upto, Objective: objective}
-}
-
-// looks counts the evaluations of a policy version and model at a placement
-// whose results were or will be seen, whatever they were asked for: anyone of
-// them could be named to a gate. The one under way is among them.
-func looks(evaluations []nextbest.Record, placement string, policy nextbest.Ref, model uint64) int {
-	id, _, _ := strings.Cut(placement, "@")
-	n := 0
-	for _, rec := range evaluations {
-		var job api.Job
-		var ask api.Evaluation
-		if json.Unmarshal(rec.Document, &job) != nil || json.Unmarshal(job.Request, &ask) != nil {
-			continue
-		}
-		at, _, _ := strings.Cut(ask.Placement, "@")
-		if at != id || job.State == api.Failed || job.State == api.Cancelled || job.State == api.Interrupted {
-			continue
-		}
-		for _, c := range ask.Candidates {
-			if ref, err := nextbest.ParseRef(c.Policy); err == nil && ref == policy && c.Model == model {
-				n++
-				break
-			}
-		}
-	}
-	return max(n, 1)
 }
 
 // history gives every record of an object.

@@ -26,6 +26,7 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Run the platform."`
 	Demo     demoCmd     `cmd:"" help:"See the main job in about a minute: a fictional retailer, or real customers with --dataset."`
 	Evaluate evaluateCmd `cmd:"" help:"Ask what policies would have earned, from the log."`
+	Search   searchCmd   `cmd:"" help:"Search over hyperparameters on the log: train, choose, judge the winner on rows that nothing has touched."`
 	Verify   verifyCmd   `cmd:"" help:"Replay logged decisions; fail if any distribution, draw or propensity differs."`
 	Policy   policyCmd   `cmd:"" help:"Models of a policy: list, compare, learn again, roll back."`
 	SQL      sqlCmd      `cmd:"" name:"sql" help:"Ask the log in SQL: one SELECT on its documented views, read-only."`

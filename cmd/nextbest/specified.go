@@ -45,39 +45,55 @@ func specify(i int, c api.CandidateRef, q nextbest.Query) (offline.Specified, er
 // how many rows were learned from.
 func (e evaluator) make(ctx context.Context, catalogue *decisions.Catalogue, s *offline.Specified, q nextbest.Query, revision uint64) (*decisions.Candidate, *bandit.Model, error) {
 	var model *bandit.Model
-	if t := s.Trained; t != nil {
-		spec, err := bandit.ParseSpec(s.Spec)
-		if err != nil {
+	if s.Trained != nil {
+		var err error
+		if model, err = e.learn(ctx, catalogue, s, q, nil); err != nil {
 			return nil, nil, err
 		}
-		job := learning.Job{Policy: nextbest.Ref{ID: s.Name}, Spec: spec, Queries: []nextbest.Query{{Placement: q.Placement, Source: q.Source,
-			From: t.From, To: t.To, MatureAt: t.MatureAt, Upto: q.Upto, Objective: q.Objective, Split: t.Split}}}
-		if spec.Features != "" {
-			ref, err := nextbest.ParseRef(spec.Features)
-			if err != nil {
-				return nil, nil, err
-			}
-			if job.Schema, err = catalogue.Schema(ref); err != nil {
-				return nil, nil, err
-			}
-		}
-		outcome, err := learning.Train(ctx, e.p.store, job)
-		if err != nil {
-			return nil, nil, fmt.Errorf("candidate %s: %w", s.Name, err)
-		}
-		if outcome.Rows == 0 && outcome.Unusable > 0 {
-			return nil, nil, nextbest.Errorf(nextbest.Conflict, "candidate %s: none of the %d rows to train on fits the features %s (the first: %w)", s.Name, outcome.Unusable, spec.Features, outcome.Why)
-		}
-		if outcome.Rows == 0 {
-			return nil, nil, nextbest.Errorf(nextbest.Conflict, "candidate %s: train selects no mature decision that is not set aside; choose another range", s.Name)
-		}
-		model, t.Rows, t.Unusable = outcome.Model, outcome.Rows, outcome.Unusable
 	}
 	candidate, err := catalogue.Specified(s.Name, s.Spec, model, revision)
 	if err != nil {
 		return nil, nil, fmt.Errorf("candidate %s: %w", s.Name, err)
 	}
 	return candidate, model, nil
+}
+
+// trainingQuery selects the rows that a candidate is trained on, of the placement
+// and source of q, by its objective and up to its position.
+func trainingQuery(t *offline.Trained, q nextbest.Query) nextbest.Query {
+	return nextbest.Query{Placement: q.Placement, Source: q.Source, From: t.From, To: t.To, MatureAt: t.MatureAt, Upto: q.Upto, Objective: q.Objective, Split: t.Split}
+}
+
+// learn trains a candidate on the rows that it names, and fills in how many they
+// were.
+func (e evaluator) learn(ctx context.Context, catalogue *decisions.Catalogue, s *offline.Specified, q nextbest.Query, progress func(rows int64)) (*bandit.Model, error) {
+	t := s.Trained
+	spec, err := bandit.ParseSpec(s.Spec)
+	if err != nil {
+		return nil, err
+	}
+	job := learning.Job{Policy: nextbest.Ref{ID: s.Name}, Spec: spec, Queries: []nextbest.Query{trainingQuery(t, q)}, Progress: progress}
+	if spec.Features != "" {
+		ref, err := nextbest.ParseRef(spec.Features)
+		if err != nil {
+			return nil, err
+		}
+		if job.Schema, err = catalogue.Schema(ref); err != nil {
+			return nil, err
+		}
+	}
+	outcome, err := learning.Train(ctx, e.p.store, job)
+	if err != nil {
+		return nil, fmt.Errorf("candidate %s: %w", s.Name, err)
+	}
+	if outcome.Rows == 0 && outcome.Unusable > 0 {
+		return nil, nextbest.Errorf(nextbest.Conflict, "candidate %s: none of the %d rows to train on fits the features %s (the first: %w)", s.Name, outcome.Unusable, spec.Features, outcome.Why)
+	}
+	if outcome.Rows == 0 {
+		return nil, nextbest.Errorf(nextbest.Conflict, "candidate %s: train selects no mature decision that is not set aside; choose another range", s.Name)
+	}
+	t.Rows, t.Unusable = outcome.Rows, outcome.Unusable
+	return outcome.Model, nil
 }
 
 // specified finds how a candidate of a report was made.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +45,20 @@ func (t *terminal) progress(format string, args ...any) {
 	t.clear()
 	fmt.Fprintf(t.err, format, args...)
 	t.drawn = true
+}
+
+// bar returns a progress of work whose end is known once it has begun.
+func (t *terminal) bar(what string) func(done, total int64) {
+	return func(done, total int64) {
+		if total <= 0 {
+			t.progress("%s: %d rows", what, done)
+			return
+		}
+		const width = 30
+		share := min(float64(done)/float64(total), 1)
+		full := int(share * width)
+		t.progress("%s [%s%s] %3.0f%% of %d rows", what, strings.Repeat("█", full), strings.Repeat("░", width-full), 100*share, total)
+	}
 }
 
 // clear removes the progress line.

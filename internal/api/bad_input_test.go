@@ -10,12 +10,14 @@ import (
 func TestBadInput(t *testing.T) {
 	f := newFixture(t)
 	const (
-		dec  = "/v1/decisions"
-		rew  = "/v1/rewards"
-		imp  = "/v1/decisions/" + someDecision + "/impression"
-		okR  = `"id":"o-1","kind":"purchase","value":1,"time":"2026-11-23T10:00:00Z","customer":{"id":"C"}`
-		row  = `{"customer":{"id":"C"},"time":"2026-11-01T10:00:00Z","context":{},"action":"mens","propensity":0.5,"eligible":["mens","do-nothing"]}`
-		imps = "/v1/imports?name=old&placement=web"
+		dec     = "/v1/decisions"
+		rew     = "/v1/rewards"
+		imp     = "/v1/decisions/" + someDecision + "/impression"
+		okR     = `"id":"o-1","kind":"purchase","value":1,"time":"2026-11-23T10:00:00Z","customer":{"id":"C"}`
+		row     = `{"customer":{"id":"C"},"time":"2026-11-01T10:00:00Z","context":{},"action":"mens","propensity":0.5,"eligible":["mens","do-nothing"]}`
+		imps    = "/v1/imports?name=old&placement=web"
+		ucb     = `{"name":"a","spec":{"algorithm":"linucb"}}`
+		fifteen = `0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.1,0.11,0.12,0.13,0.14,0.15`
 	)
 	bad := func(field, value string) string { // a decision with one field of its context replaced
 		return `{"placement":"web","customer":{"id":"C"},"context":{"` + field + `":` + value + `}}`
@@ -178,6 +180,33 @@ func TestBadInput(t *testing.T) {
 		{"evaluation clustered by an owner", "POST", "/v1/evaluations", `{"placement":"web","cluster_by":"owner","candidates":[{"policy":"lints@1"}]}`, 422, "cluster_by", "group", nil},
 		{"evaluation cross-fitted by row", "POST", "/v1/evaluations", `{"placement":"web","cross_fit":"row","candidates":[{"policy":"lints@1"}]}`, 422, "cross_fit", "customer", nil},
 		{"evaluation of half a split", "POST", "/v1/evaluations", `{"placement":"web","split":{"salt":"a","from":0.5,"to":0.5},"candidates":[{"policy":"lints@1"}]}`, 422, "split", "from < to", nil},
+		{"search of nothing", "POST", "/v1/searches", `{"placement":"web","specs":[]}`, 422, "specs", "array length", nil},
+		{"search at an unknown placement", "POST", "/v1/searches", `{"placement":"nowhere","specs":[` + ucb + `]}`, 422, "placement", "there is no nowhere", nil},
+		{"search of an unknown field", "POST", "/v1/searches", `{"placement":"web","grid":{"alpha":[1]},"specs":[` + ucb + `]}`, 422, "grid", "no such field", nil},
+		{"search with an unknown parameter", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"linucb"},"grid":{"v":[1,2]}}]}`, 422, "specs[0].grid.v", "unknown parameter; linucb has alpha", nil},
+		{"search with an empty grid", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"linucb"},"grid":{"alpha":[]}}]}`, 422, "specs[0].grid.alpha", "is empty", nil},
+		{"search beyond a bound", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"linucb"},"grid":{"floor":[0.1,1.5]}}]}`, 422, "specs[0].grid.floor[1]", "between 0 and 1", nil},
+		{"search with a text in the grid", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"linucb"},"grid":{"floor":["low"]}}]}`, 422, "specs[0].grid.floor[0]", "number", nil},
+		{"search among too many", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"linucb"},"grid":{"floor":[` + fifteen + `],"alpha":[` + fifteen + `]}}]}`, 422, "specs", "more than 200", nil},
+		{"search of what does not learn", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"uniform"}}]}`, 422, "specs[0].spec.algorithm", "learns nothing", nil},
+		{"search of a wrong spec", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"a","spec":{"algorithm":"linucb","params":{"v":1}}}]}`, 422, "specs[0].spec.params.v", "unknown parameter", nil},
+		{"search of two specs by one name", "POST", "/v1/searches", `{"placement":"web","specs":[` + ucb + `,{"name":"a","spec":{"algorithm":"ucb1"}}]}`, 422, "specs[1].name", "specs[0] too", nil},
+		{"search of the same twice", "POST", "/v1/searches", `{"placement":"web","specs":[` + ucb + `,{"name":"b","spec":{"algorithm":"linucb"}}]}`, 422, "specs[1]", "same policy as a", nil},
+		{"search of a spec without a name", "POST", "/v1/searches", `{"placement":"web","specs":[{"name":"","spec":{"algorithm":"ucb1"}}]}`, 422, "specs[0].name", "needs a name", nil},
+		{"search with one border", "POST", "/v1/searches", `{"placement":"web","train_to":"2026-09-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "select_to", "is missing", nil},
+		{"search with parts that overlap", "POST", "/v1/searches", `{"placement":"web","train_to":"2026-09-02T00:00:00Z","select_to":"2026-09-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "select_to", "after train_to", nil},
+		{"search with nothing to train on", "POST", "/v1/searches", `{"placement":"web","from":"2026-09-01T00:00:00Z","train_to":"2026-09-01T00:00:00Z","select_to":"2026-10-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "train_to", "after from", nil},
+		{"search without a gate", "POST", "/v1/searches", `{"placement":"web","train_to":"2026-09-01T00:00:00Z","select_to":"2026-10-01T00:00:00Z","to":"2026-10-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "select_to", "before the end", nil},
+		{"search with a gate of the future", "POST", "/v1/searches", `{"placement":"web","mature_at":"2027-01-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "mature_at", "in the future", nil},
+		{"search by shares of all", "POST", "/v1/searches", `{"placement":"web","shares":{"train":0.6,"select":0.4},"specs":[` + ucb + `]}`, 422, "shares.select", "nothing to the gate", nil},
+		{"search by shares and borders", "POST", "/v1/searches", `{"placement":"web","shares":{"train":0.6,"select":0.2},"train_to":"2026-09-01T00:00:00Z","select_to":"2026-10-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "shares", "not both", nil},
+		{"search by customers and borders", "POST", "/v1/searches", `{"placement":"web","salt":"s","train_to":"2026-09-01T00:00:00Z","select_to":"2026-10-01T00:00:00Z","specs":[` + ucb + `]}`, 422, "salt", "not both", nil},
+		{"search by any version of an objective", "POST", "/v1/searches", `{"placement":"web","objective":"value","specs":[` + ucb + `]}`, 422, "objective", "must name a version", nil},
+		{"search with rewards the wrong way round", "POST", "/v1/searches", `{"placement":"web","reward_min":1,"reward_max":0,"specs":[` + ucb + `]}`, 422, "reward_max", "below reward_min", nil},
+		{"search for a policy without an id", "POST", "/v1/searches", `{"placement":"web","policy":"A b","specs":[` + ucb + `]}`, 422, "policy", "lower-case", nil},
+		{"search for an experiment that exists", "POST", "/v1/searches", `{"placement":"web","experiment":{"id":"exp-1","reward":"purchase"},"specs":[` + ucb + `]}`, 422, "experiment.id", "exists already", nil},
+		{"search for an experiment on two rewards", "POST", "/v1/searches", `{"placement":"web","experiment":{"id":"new"},"specs":[` + ucb + `]}`, 422, "experiment.reward", "is missing", nil},
+		{"search for an experiment on no reward", "POST", "/v1/searches", `{"placement":"web","experiment":{"id":"new","reward":"smiles"},"specs":[` + ucb + `]}`, 422, "experiment.reward", "not a reward kind", nil},
 		{"training of an unknown version", "POST", "/v1/policies/lints/versions/9/models", `{"placement":"web"}`, 404, "id", "not known", nil},
 		{"training at an unknown placement", "POST", "/v1/policies/lints/versions/1/models", `{"placement":"nowhere"}`, 422, "placement", "there is no", nil},
 		{"key with an unknown role", "POST", "/v1/keys", `{"role":"king","name":"x"}`, 422, "role", "one of", nil},

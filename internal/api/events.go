@@ -20,6 +20,7 @@ type JobEvent struct {
 	ID       string   `json:"id"`
 	State    JobState `json:"state" enum:"queued,running,done,failed,cancelled,interrupted"`
 	Progress int64    `json:"progress" doc:"rows done so far"`
+	Total    int64    `json:"total,omitempty" doc:"rows to do, where that is known"`
 	Problem  *Problem `json:"problem,omitempty" doc:"when failed"`
 }
 
@@ -86,7 +87,7 @@ func (j *jobs) watch(ctx context.Context, kind nextbest.Kind, id string, out *ev
 		if err != nil {
 			return // it was there a moment ago
 		}
-		now := JobEvent{ID: job.ID, State: job.State, Progress: job.Progress, Problem: job.Problem}
+		now := JobEvent{ID: job.ID, State: job.State, Progress: job.Progress, Total: job.Total, Problem: job.Problem}
 		if job.State.over() {
 			_ = out.send("end", now) // nobody listens, or this was the last
 			return

@@ -124,6 +124,7 @@ type domain struct {
 	fail        error
 	panics      bool
 	evaluate    func(ctx context.Context, progress func(int64)) (any, error)
+	search      func(ctx context.Context, run SearchRun) (any, error)
 	rows        []nextbest.Decision
 }
 
@@ -255,6 +256,13 @@ func (d *domain) Evaluate(ctx context.Context, _ Evaluation, progress func(int64
 	return map[string]any{"verdict": "no evidence"}, nil
 }
 
+func (d *domain) Search(ctx context.Context, _ Search, run SearchRun) (any, error) {
+	if d.search != nil {
+		return d.search(ctx, run)
+	}
+	return map[string]any{"outcome": "none_better"}, nil
+}
+
 func (d *domain) Repeat(_ context.Context, e Evaluation, result json.RawMessage, _ func(int64)) (any, error) {
 	if e.Seed != 7 {
 		return nil, nextbest.Errorf(nextbest.Conflict, "seed %d", e.Seed)
@@ -309,6 +317,7 @@ const (
 		"primary":{"reward":"purchase"},"guardrails":[{"reward":"opt_out","harm":"increase","margin":0.1}],"window":"14d","salt":"e1"}`
 	decisionBody   = `{"placement":"web","customer":{"id":"C-1042","consent":{"email":true}},"context":{"recency":3,"history":329.08,"channel":"Web"}}`
 	evaluationBody = `{"placement":"web","reward":"purchase","candidates":[{"policy":"lints@1"}],"seed":7}`
+	searchBody     = `{"placement":"web","train_to":"2026-09-01T00:00:00Z","select_to":"2026-10-01T00:00:00Z","specs":[{"name":"ucb","spec":{"algorithm":"linucb","features":"retail@1"},"grid":{"alpha":[0.5,1],"floor":[0.02]}}],"seed":7}`
 	someDecision   = "019ab0c0-0000-7000-8000-000000000001"
 )
 
@@ -332,7 +341,7 @@ func newFixture(t testing.TB) *fixture {
 	}
 	var err error
 	d := f.dom
-	f.srv, err = New(Options{Registry: f.reg, Decider: d, Outcomes: d, Pseudonyms: d, Log: d, Trainer: d, Weights: d, Rebuilder: d, Models: d, Evaluator: d, Verifier: d, Importer: d,
+	f.srv, err = New(Options{Registry: f.reg, Decider: d, Outcomes: d, Pseudonyms: d, Log: d, Trainer: d, Weights: d, Rebuilder: d, Models: d, Evaluator: d, Searcher: d, Verifier: d, Importer: d,
 		Lifecycle: d, Evidence: d, Console: d, Readiness: d, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return testNow }})
 	if err != nil {
 		t.Fatal(err)

@@ -15,8 +15,11 @@ import (
 	"nextbest"
 )
 
-// KindVerification keeps what verifications found, beside the root's kinds.
-const KindVerification nextbest.Kind = "verifications"
+// Kinds of jobs beside the root's kinds: what verifications and searches found.
+const (
+	KindVerification nextbest.Kind = "verifications"
+	KindSearch       nextbest.Kind = "searches"
+)
 
 // JobState is how far an evaluation, a verification or a rebuild is.
 type JobState string
@@ -39,12 +42,14 @@ type Job struct {
 	ID       string          `json:"id"`
 	State    JobState        `json:"state" enum:"queued,running,done,failed,cancelled,interrupted"`
 	Progress int64           `json:"progress" doc:"rows done so far"`
+	Total    int64           `json:"total,omitempty" doc:"rows to do, where that is known"`
 	Created  time.Time       `json:"created"`
 	Started  *time.Time      `json:"started,omitempty"`
 	Ended    *time.Time      `json:"ended,omitempty"`
 	By       string          `json:"by" doc:"key that asked"`
 	Request  json.RawMessage `json:"request" doc:"what was asked"`
 	Repeats  string          `json:"repeats,omitempty" doc:"the job that it runs again"`
+	Search   string          `json:"search,omitempty" doc:"of an evaluation: the search whose winner it judges"`
 	Result   json.RawMessage `json:"result,omitempty" doc:"when done"`
 	Problem  *Problem        `json:"problem,omitempty" doc:"when failed"`
 	Instance string          `json:"instance" doc:"the server process that runs it"`
@@ -57,10 +62,12 @@ type task struct {
 	kind     nextbest.Kind
 	work     work
 	progress atomic.Int64
+	total    atomic.Int64
 
 	mu     sync.Mutex
 	job    Job
 	cancel context.CancelFunc
+	fixed  bool // too late to cancel
 }
 
 // jobs runs work in a bounded number of goroutines, which Run owns.
@@ -109,7 +116,7 @@ func (j *jobs) run(ctx context.Context) error {
 
 // sweep marks what an earlier process left unfinished.
 func (j *jobs) sweep(ctx context.Context) {
-	for _, kind := range []nextbest.Kind{nextbest.KindEvaluation, KindVerification, KindRebuild} {
+	for _, kind := range []nextbest.Kind{nextbest.KindEvaluation, KindVerification, KindRebuild, KindSearch} {
 		for _, rec := range j.registry.List(kind) {
 			var job Job
 			if json.Unmarshal(rec.Document, &job) != nil || job.State.over() || job.Instance == j.instance {
@@ -126,15 +133,11 @@ func (j *jobs) sweep(ctx context.Context) {
 // start accepts a job: it is in the registry when start returns. repeats names
 // the job that it runs again, if any.
 func (j *jobs) start(ctx context.Context, kind nextbest.Kind, request any, repeats, reason string, w work) (Job, error) {
-	raw, err := json.Marshal(request)
+	t, err := j.task(kind, request, Who(ctx).Key, w)
 	if err != nil {
 		return Job{}, err
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return Job{}, err
-	}
-	t := &task{kind: kind, work: w, job: Job{ID: id.String(), State: Queued, Created: j.now().UTC(), By: Who(ctx).Key, Request: raw, Repeats: repeats, Instance: j.instance}}
+	t.job.Repeats = repeats
 	if len(j.queue) == cap(j.queue) {
 		return Job{}, nextbest.Errorf(nextbest.Unavailable, "%d jobs are waiting already; try again when one is done", cap(j.queue))
 	}
@@ -154,6 +157,19 @@ func (j *jobs) start(ctx context.Context, kind nextbest.Kind, request any, repea
 	}
 }
 
+// task makes a task that nobody knows of yet.
+func (j *jobs) task(kind nextbest.Kind, request any, by string, w work) (*task, error) {
+	raw, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	return &task{kind: kind, work: w, job: Job{ID: id.String(), State: Queued, Created: j.now().UTC(), By: by, Request: raw, Instance: j.instance}}, nil
+}
+
 // do runs one task.
 func (j *jobs) do(ctx context.Context, t *task) {
 	t.mu.Lock()
@@ -168,19 +184,24 @@ func (j *jobs) do(ctx context.Context, t *task) {
 	t.mu.Unlock()
 
 	result, err := j.protected(runCtx, t)
-	state := Done
+	state, err := j.ended(ctx, runCtx, err)
+	j.finish(context.WithoutCancel(ctx), t, state, result, err)
+}
+
+// ended says how work has ended: by an error, by the end of its own context, or
+// by that of the server's.
+func (j *jobs) ended(server, own context.Context, err error) (JobState, error) {
 	switch {
 	case err == nil:
-	case ctx.Err() != nil:
-		state = Interrupted
-	case errors.Is(runCtx.Err(), context.DeadlineExceeded):
-		state, err = Failed, nextbest.Errorf(nextbest.Conflict, "stopped after %s, the longest a job may take; ask for less at once", j.limits.JobTime)
-	case runCtx.Err() != nil:
-		state = Cancelled
-	default:
-		state = Failed
+		return Done, nil
+	case server.Err() != nil:
+		return Interrupted, err
+	case errors.Is(own.Err(), context.DeadlineExceeded):
+		return Failed, nextbest.Errorf(nextbest.Conflict, "stopped after %s, the longest a job may take; ask for less at once", j.limits.JobTime)
+	case own.Err() != nil:
+		return Cancelled, err
 	}
-	j.finish(context.WithoutCancel(ctx), t, state, result, err)
+	return Failed, err
 }
 
 // protected turns a panic of the work into an error.
@@ -191,14 +212,14 @@ func (j *jobs) protected(ctx context.Context, t *task) (result any, err error) {
 			result, err = nil, errors.New("panic")
 		}
 	}()
-	return t.work(ctx, func(done int64) { t.progress.Store(done) })
+	return t.work(context.WithValue(ctx, taskKey{}, t), func(done int64) { t.progress.Store(done) })
 }
 
 // finish keeps what came of a task and forgets the task.
 func (j *jobs) finish(ctx context.Context, t *task, state JobState, result any, err error) {
 	t.mu.Lock()
 	now := j.now().UTC()
-	t.job.State, t.job.Ended, t.job.Progress = state, &now, t.progress.Load()
+	t.job.State, t.job.Ended, t.job.Progress, t.job.Total = state, &now, t.progress.Load(), t.total.Load()
 	if state == Done {
 		raw, bad := json.Marshal(result)
 		if bad != nil {
@@ -244,7 +265,7 @@ func (j *jobs) get(kind nextbest.Kind, id string) (Job, error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		job := t.job
-		job.Progress = t.progress.Load()
+		job.Progress, job.Total = t.progress.Load(), t.total.Load()
 		return job, nil
 	}
 	rec, ok := j.registry.Get(kind, id)
@@ -293,11 +314,17 @@ func (j *jobs) stop(ctx context.Context, kind nextbest.Kind, id string) (Job, er
 		return Job{}, nextbest.Errorf(nextbest.Conflict, "it runs in another server process (%s); cancel it there", job.Instance)
 	}
 	t.mu.Lock()
-	waits, cancel := t.job.State == Queued, t.cancel
+	waits, cancel, fixed := t.job.State == Queued, t.cancel, t.fixed
 	if waits {
 		t.job.State = Cancelled
 	}
 	t.mu.Unlock()
+	switch {
+	case fixed && job.Search != "":
+		return Job{}, nextbest.Errorf(nextbest.Conflict, "it is a part of search %s, which is registering its winner", job.Search)
+	case fixed:
+		return Job{}, nextbest.Errorf(nextbest.Conflict, "it is too late to cancel it: it is registering what it found")
+	}
 	if waits {
 		j.finish(ctx, t, Cancelled, nil, nil)
 	} else if cancel != nil {

@@ -24,6 +24,7 @@ type Model struct {
 	Base      uint64          `json:"base,omitempty" doc:"the model this one continues; 0: none"`
 	Features  string          `json:"features,omitempty" doc:"id@version of the schema that its weights belong to"`
 	Migrated  *ModelOrigin    `json:"migrated_from,omitempty" doc:"the model whose sums these are, under another schema"`
+	Tuned     json.RawMessage `json:"tuned,omitempty" doc:"rows that chose its policy among others, in a search"`
 	Current   bool            `json:"current,omitempty" doc:"the one that learning: online serves"`
 	Paused    bool            `json:"paused,omitempty" doc:"current by a rollback: live learning waits until it is resumed"`
 }

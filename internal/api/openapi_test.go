@@ -131,8 +131,8 @@ func TestConformance(t *testing.T) {
 	try("POST", "/v1/placements/{id}/rollback", "/v1/placements/web/rollback", `{"reason":"r"}`, "200")
 	try("GET", "/v1/experiments/{id}/gates", "/v1/experiments/exp-1/gates", "", "200")
 	try("GET", "/v1/experiments/{id}/status", "/v1/experiments/exp-1/status", "", "200")
-	for _, kind := range []string{"evaluations", "verifications"} {
-		body := map[string]string{"evaluations": evaluationBody, "verifications": `{"from":"2026-11-01T00:00:00Z"}`}[kind]
+	for _, kind := range []string{"evaluations", "verifications", "searches"} {
+		body := map[string]string{"evaluations": evaluationBody, "verifications": `{"from":"2026-11-01T00:00:00Z"}`, "searches": searchBody}[kind]
 		var job Job
 		if err := json.Unmarshal(try("POST", "/v1/"+kind, "/v1/"+kind, body, "202"), &job); err != nil {
 			t.Fatal(err)

@@ -33,6 +33,7 @@ type Options struct {
 	Rebuilder  Rebuilder
 	Models     Models
 	Evaluator  Evaluator
+	Searcher   Searcher
 	Verifier   Verifier
 	Importer   Importer
 	Lifecycle  Lifecycle
@@ -178,6 +179,7 @@ func (s *Server) describe(g *gin.RouterGroup) error {
 	s.logRoutes()
 	s.evaluationRoutes()
 	s.verificationRoutes()
+	s.searchRoutes()
 	s.importRoutes()
 	s.keyRoutes()
 	s.auditRoutes()

@@ -55,6 +55,7 @@ type ModelDocument struct {
 		Policy nextbest.Ref `json:"policy"`
 		Model  uint64       `json:"model"`
 	} `json:"migrated_from,omitempty"`
+	Tuned []Training `json:"tuned,omitempty"` // rows that chose the policy among others
 }
 
 // Training says which rows a model was learned from.

@@ -222,7 +222,7 @@ func (t *Trainer) advance(ctx context.Context, g target, live *liveModel, p uint
 			return t.fromZero(ctx, g, p, w)
 		}
 	}
-	to := matureBefore(w, live.objective.Window)
+	to := MatureBefore(w, live.objective.Window)
 	before, unusable := live.student.rows, live.student.unusable
 	if to.After(live.to) {
 		if live.student.job.Spec.Ordered() {
@@ -252,7 +252,7 @@ func (t *Trainer) fromZero(ctx context.Context, g target, p uint64, w time.Time)
 		return err
 	}
 	m.Trained.From = after(m.Trained, lineage, g.placement)
-	m.Trained.To, m.Trained.MatureAt, m.Trained.Upto = matureBefore(w, objective.Window), w, p
+	m.Trained.To, m.Trained.MatureAt, m.Trained.Upto = MatureBefore(w, objective.Window), w, p
 	if m.Trained.From, err = t.since(m); err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ type Model struct {
 	// where the parameters were learned from rows. Trained is then what that
 	// model was learned from.
 	MigratedFrom *Origin `json:"migrated_from,omitempty"`
+	// Tuned are rows that were not learned from, and chose this model's policy
+	// among others: it proves nothing on them either. Empty where nobody searched.
+	Tuned []Trained `json:"tuned,omitempty"`
 }
 
 // Origin names a model of another policy version.
@@ -56,7 +59,8 @@ type Trained struct {
 	SetAside int64 `json:"set_aside,omitempty"`
 }
 
-// Range is what one model, or one of those it continues, was learned from.
+// Range is what one model, or one of those it continues, was learned from or
+// chosen by.
 type Range struct {
 	Placement string
 	Model     uint64
@@ -146,9 +150,9 @@ func Lineage(defs Definitions, policy nextbest.Ref, number uint64) ([]Model, err
 // versions, so that records that name each other end.
 const maxMigrations = 64
 
-// Ranges returns everything a model was learned from, itself, those it continues
-// and those that it was migrated from, so that an evaluation can tell which rows
-// it may use.
+// Ranges returns everything a model was learned from or chosen by, itself, those
+// it continues and those that it was migrated from, so that an evaluation can tell
+// which rows it may use.
 func Ranges(defs Definitions, policy nextbest.Ref, number uint64) ([]Range, error) {
 	var ranges []Range
 	for range maxMigrations {
@@ -158,6 +162,9 @@ func Ranges(defs Definitions, policy nextbest.Ref, number uint64) ([]Range, erro
 		}
 		for _, m := range models {
 			ranges = append(ranges, Range{Placement: m.Placement, Model: m.Number, Trained: m.Trained})
+			for _, t := range m.Tuned {
+				ranges = append(ranges, Range{Placement: m.Placement, Model: m.Number, Trained: t})
+			}
 		}
 		if len(models) == 0 || models[0].MigratedFrom == nil {
 			return ranges, nil

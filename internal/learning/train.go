@@ -169,9 +169,9 @@ func finite(x []float32) bool {
 	return true
 }
 
-// matureBefore returns the first time of decision whose window has not closed
+// MatureBefore returns the first time of decision whose window has not closed
 // at w, for decisions with time + window ≤ w are mature and times are whole
 // microseconds.
-func matureBefore(w time.Time, window nextbest.Duration) time.Time {
+func MatureBefore(w time.Time, window nextbest.Duration) time.Time {
 	return w.Add(time.Microsecond - window.Std())
 }

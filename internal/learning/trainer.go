@@ -108,7 +108,7 @@ func (t *Trainer) Train(ctx context.Context, r Request) (nextbest.Record, error)
 	if m.Trained.Upto == 0 {
 		return nextbest.Record{}, nextbest.Errorf(nextbest.Conflict, "nothing has been logged yet, so there is nothing to learn from")
 	}
-	if closed := matureBefore(m.Trained.MatureAt, objective.Window); m.Trained.To.IsZero() || m.Trained.To.After(closed) {
+	if closed := MatureBefore(m.Trained.MatureAt, objective.Window); m.Trained.To.IsZero() || m.Trained.To.After(closed) {
 		m.Trained.To = closed
 	}
 	lineage, err := Lineage(t.opts.Definitions, m.Policy, m.Base)

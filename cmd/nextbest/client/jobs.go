@@ -13,6 +13,7 @@ type job struct {
 	ID       string   `json:"id"`
 	State    string   `json:"state"`
 	Progress int64    `json:"progress"`
+	Total    int64    `json:"total"`
 	Problem  *Problem `json:"problem"`
 	Result   any      `json:"result"`
 }
@@ -27,6 +28,11 @@ func (c *Client) Await(ctx context.Context, kind string, request, result any, pr
 // done. The result is decoded into result; progress is told how many
 // rows are done. It returns the job's id.
 func (c *Client) AwaitAt(ctx context.Context, path, kind string, request, result any, progress func(done int64)) (id string, err error) {
+	return c.AwaitOf(ctx, path, kind, request, result, func(done, _ int64) { progress(done) })
+}
+
+// AwaitOf is AwaitAt for jobs that say how many rows there are to do; 0: not yet.
+func (c *Client) AwaitOf(ctx context.Context, path, kind string, request, result any, progress func(done, total int64)) (id string, err error) {
 	var j job
 	if _, err := c.Call(ctx, http.MethodPost, path, request, &j); err != nil {
 		return "", err
@@ -40,7 +46,7 @@ func (c *Client) AwaitAt(ctx context.Context, path, kind string, request, result
 		case "done":
 			return j.ID, nil
 		case "queued", "running":
-			progress(now.Progress)
+			progress(now.Progress, now.Total)
 		default:
 			if now.Problem != nil {
 				return j.ID, fmt.Errorf("%s %s %s: %w", kind, j.ID, now.State, now.Problem)
