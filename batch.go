@@ -33,9 +33,20 @@ type Batch struct {
 	Features   []string // id@version of the schema that X is in, "" where rows carry none
 	Experiment []string
 	Arm        []string
+	// Shares are the arms that row i's customer might have been in, nil where none
+	// ran or none were logged. Rows that have the same arms may share one value.
+	// Readers that know of no arms leave it empty.
+	Shares []*ArmShares
 
 	Reward  []float64 // aggregated by the objective, or the default
 	Matched []bool    // a reward that counts was seen
+}
+
+// ArmShares are the arms that a customer might have been in, each with the
+// probability of it: the holdout's and those of an experiment, or "" outside.
+type ArmShares struct {
+	Arms   []string
+	Shares []float64 // beside Arms
 }
 
 // N returns the number of rows.

@@ -19,6 +19,7 @@ const (
 	RefusedConversions   = "few_conversions"
 	RefusedShare         = "one_customer_dominates"
 	RefusedCalibration   = "propensities_not_calibrated"
+	RefusedSampleRatio   = "sample_ratio_mismatch"
 	RefusedWeights       = "weights_do_not_average_to_one"
 	RefusedImmature      = "not_mature"
 	RefusedTraining      = "trained_on_these_rows"

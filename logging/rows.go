@@ -173,13 +173,13 @@ func planRows(q nextbest.Query, now time.Time) (*rowPlan, error) {
 	return p, problems.Err("the query")
 }
 
-// signatureSQL packs what repeats from row to row (eligible actions, policy,
-// features, experiment, arm) into one string: the lengths in bytes, a colon, the
-// texts. One string sorts faster than five dictionary columns, and is looked up
-// once.
-func signatureSQL(eligible string) string {
-	return `concat(arrayStringConcat(arrayConcat(arrayMap(a -> length(a), ` + eligible + `), [length(policy), length(features), length(experiment), length(arm)]), ','), ':', arrayStringConcat(` + eligible + `), policy, features, experiment, arm)`
-}
+// signatureSQL packs what repeats from row to row beside the eligible actions
+// (policy, features, experiment, arm, all arms and their shares) into one string:
+// the lengths in bytes, a colon, the texts. Shares are one text, of their bits as
+// whole numbers: exact, and quick to write. One string sorts faster than
+// dictionary columns, and is looked up once.
+const signatureSQL = "concat(arrayStringConcat(arrayConcat([length(policy), length(features), length(experiment), length(arm)], arrayMap(a -> length(a), `arms.arm`), [length(" + armSharesSQL + ")]), ','), ':', " +
+	"policy, features, experiment, arm, arrayStringConcat(`arms.arm`), " + armSharesSQL + ")"
 
 // decisions returns the query of the decisions at the placement, all of them
 // that a reward might belong to; "selected" marks those the caller asked for,
@@ -187,7 +187,7 @@ func signatureSQL(eligible string) string {
 func (p *rowPlan) decisions() string {
 	eligible, chances, x, context := "eligible", "if(selected, probabilities, [])", "if(selected, x, [])", ""
 	if p.narrow {
-		eligible, chances, x = "CAST([], 'Array(String)')", "CAST([], 'Array(Float64)')", "CAST([], 'Array(Float32)')"
+		eligible, chances, x = "CAST([], 'Array(LowCardinality(String))')", "CAST([], 'Array(Float64)')", "CAST([], 'Array(Float32)')"
 	}
 	if p.contexts {
 		needed := "selected"
@@ -198,7 +198,8 @@ func (p *rowPlan) decisions() string {
 	}
 	return `WITH toUInt8(` + all(p.selected()) + `) AS selected
 SELECT customer, time, decision_id, slot, selected,
-    if(selected, ` + signatureSQL(eligible) + `, '') AS signature,
+    if(selected, ` + signatureSQL + `, '') AS signature,
+    ` + eligible + ` AS eligible_actions,
     toUInt32(indexOf(` + eligible + `, action)) AS chosen,
     ` + chances + ` AS chances,
     ` + p.propensity() + ` AS mixture_propensity, ` + p.floor() + ` AS floor,
@@ -383,23 +384,23 @@ func quoteAll(texts []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// parseSignature takes signatureSQL's string apart; eligible is left to the
-// caller to number.
-func parseSignature(text string) (eligible []string, s *signature, err error) {
+// parseSignature takes signatureSQL's string apart.
+func parseSignature(text string) (*signature, error) {
 	header, rest, ok := strings.Cut(text, ":")
 	if !ok {
-		return nil, nil, errors.New("no lengths")
+		return nil, errors.New("no lengths")
 	}
+	var texts []string
 	for _, h := range strings.Split(header, ",") {
 		n, err := strconv.Atoi(h)
 		if err != nil || n < 0 || n > len(rest) {
-			return nil, nil, fmt.Errorf("length %q", h)
+			return nil, fmt.Errorf("length %q", h)
 		}
-		eligible, rest = append(eligible, rest[:n]), rest[n:]
+		texts, rest = append(texts, rest[:n]), rest[n:]
 	}
-	n := len(eligible) - 4
-	if n < 0 || rest != "" {
-		return nil, nil, errors.New("too short or too long")
+	shares, texts, err := parseArmShares(texts)
+	if err != nil || len(texts) != 4 || rest != "" {
+		return nil, errors.Join(err, errors.New("too short or too long"))
 	}
-	return eligible[:n], &signature{policy: eligible[n], features: eligible[n+1], experiment: eligible[n+2], arm: eligible[n+3]}, nil
+	return &signature{policy: texts[0], features: texts[1], experiment: texts[2], arm: texts[3], shares: shares}, nil
 }

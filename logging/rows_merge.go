@@ -19,6 +19,7 @@ type rowColumns struct {
 	id                 proto.ColUUID
 	slot, selected     proto.ColUInt8
 	signature          proto.ColStr
+	eligible           *eligibleColumn
 	chosen             proto.ColUInt32
 	chances            proto.ColFloat64
 	chanceEnds         *proto.ColArr[float64]
@@ -29,11 +30,11 @@ type rowColumns struct {
 }
 
 func newRowColumns(contexts bool) *rowColumns {
-	c := &rowColumns{time: new(proto.ColDateTime64).WithPrecision(proto.PrecisionMicro)}
+	c := &rowColumns{time: new(proto.ColDateTime64).WithPrecision(proto.PrecisionMicro), eligible: newEligibleColumn()}
 	c.chanceEnds, c.xEnds = proto.NewArray[float64](&c.chances), proto.NewArray[float32](&c.x)
 	c.results = proto.Results{
 		{Name: "customer", Data: &c.customer}, {Name: "time", Data: c.time}, {Name: "decision_id", Data: &c.id}, {Name: "slot", Data: &c.slot},
-		{Name: "selected", Data: &c.selected}, {Name: "signature", Data: &c.signature}, {Name: "chosen", Data: &c.chosen},
+		{Name: "selected", Data: &c.selected}, {Name: "signature", Data: &c.signature}, {Name: "eligible_actions", Data: c.eligible}, {Name: "chosen", Data: &c.chosen},
 		{Name: "chances", Data: c.chanceEnds}, {Name: "mixture_propensity", Data: &c.propensity}, {Name: "floor", Data: &c.floors},
 		{Name: "features_x", Data: c.xEnds},
 	}
@@ -45,11 +46,11 @@ func newRowColumns(contexts bool) *rowColumns {
 
 // signature is what many rows share.
 type signature struct {
-	eligible                          []uint32 // places in the dictionary
 	policy, features, experiment, arm string
+	shares                            *nextbest.ArmShares
 }
 
-// maxSignatures bounds the memory of a log whose eligible sets rarely repeat.
+// maxSignatures bounds the memory of a log whose signatures rarely repeat.
 const maxSignatures = 1 << 16
 
 // rowMerge joins the stream of decisions with the stream of rewards and fills
@@ -236,15 +237,16 @@ func (m *rowMerge) add(i int) (int, error) {
 		return 0, err
 	}
 	lo, hi := rowBounds(in.chanceEnds.Offsets, i)
+	first, end := rowBounds(in.eligible.ends, i)
 	chosen := int(in.chosen[i])
 	switch {
-	case hi-lo != len(s.eligible):
-		return 0, nextbest.Errorf(nextbest.Internal, "decision %s slot %d is logged with %d eligible actions and %d probabilities; the log is damaged there", in.id[i], in.slot[i], len(s.eligible), hi-lo)
+	case hi-lo != end-first:
+		return 0, nextbest.Errorf(nextbest.Internal, "decision %s slot %d is logged with %d eligible actions and %d probabilities; the log is damaged there", in.id[i], in.slot[i], end-first, hi-lo)
 	case chosen == 0 && !m.plan.narrow:
 		return 0, nextbest.Errorf(nextbest.Internal, "decision %s slot %d is logged with an action that is not among its eligible ones; the log is damaged there", in.id[i], in.slot[i])
 	}
 	if m.batch == nil {
-		m.batch = newBatch(m.plan.batch, width, len(s.eligible))
+		m.batch = newBatch(m.plan.batch, width, end-first)
 	}
 	b := m.batch
 	if b.Width != width {
@@ -254,7 +256,7 @@ func (m *rowMerge) add(i int) (int, error) {
 	b.Decision = append(b.Decision, in.id[i])
 	b.Time = append(b.Time, int64(in.time.Data[i]))
 	b.Customer = append(b.Customer, m.customerText)
-	b.Eligible = append(b.Eligible, s.eligible...)
+	b.Eligible = m.eligible(b.Eligible, i)
 	b.Probabilities = append(b.Probabilities, in.chances[lo:hi]...)
 	b.Offsets = append(b.Offsets, len(b.Eligible))
 	b.Chosen = append(b.Chosen, chosen-1)
@@ -266,6 +268,7 @@ func (m *rowMerge) add(i int) (int, error) {
 	b.Features = append(b.Features, s.features)
 	b.Experiment = append(b.Experiment, s.experiment)
 	b.Arm = append(b.Arm, s.arm)
+	b.Shares = append(b.Shares, s.shares)
 	b.Reward = append(b.Reward, m.plan.query.Objective.Default)
 	b.Matched = append(b.Matched, false)
 	if m.plan.contexts {
@@ -282,7 +285,7 @@ func newBatch(n, width, eligible int) *nextbest.Batch {
 		Offsets: make([]int, 1, n+1), Eligible: make([]uint32, 0, n*eligible), Probabilities: make([]float64, 0, n*eligible),
 		Chosen: make([]int, 0, n), Propensity: make([]float64, 0, n), Floor: make([]float64, 0, n),
 		Width: width, X: make([]float32, 0, n*width),
-		Policies: make([]string, 0, n), Features: make([]string, 0, n), Experiment: make([]string, 0, n), Arm: make([]string, 0, n),
+		Policies: make([]string, 0, n), Features: make([]string, 0, n), Experiment: make([]string, 0, n), Arm: make([]string, 0, n), Shares: make([]*nextbest.ArmShares, 0, n),
 		Reward: make([]float64, 0, n), Matched: make([]bool, 0, n),
 	}
 }
@@ -305,18 +308,9 @@ func (m *rowMerge) lookUp(i int) (*signature, error) {
 	if s := m.signatures[string(text)]; s != nil {
 		return s, nil
 	}
-	eligible, s, err := parseSignature(string(text))
+	s, err := parseSignature(string(text))
 	if err != nil {
 		return nil, nextbest.Errorf(nextbest.Internal, "decision %s: signature %q: %w", m.in.id[i], text, err)
-	}
-	for _, a := range eligible {
-		n, ok := m.dictionary[a]
-		if !ok {
-			n = uint32(len(m.actions))
-			m.dictionary[a] = n
-			m.actions = append(m.actions, a)
-		}
-		s.eligible = append(s.eligible, n)
 	}
 	if len(m.signatures) >= maxSignatures {
 		clear(m.signatures)

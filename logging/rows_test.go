@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,16 @@ func checkRows(t *testing.T, s *Store, q nextbest.Query, want map[key]row) int {
 			if got != should {
 				t.Errorf("decision %v is\n%s\nwant\n%s", k, got, should)
 			}
+			var shares *nextbest.ArmShares
+			for _, a := range d.Arms {
+				if shares == nil {
+					shares = &nextbest.ArmShares{}
+				}
+				shares.Arms, shares.Shares = append(shares.Arms, a.Arm), append(shares.Shares, a.Share)
+			}
+			if !reflect.DeepEqual(b.Shares[i], shares) {
+				t.Errorf("decision %v: arms %+v, want %+v", k, b.Shares[i], shares)
+			}
 			if !near(b.Reward[i], w.reward) || !near(b.Propensity[i], propensity) || !near(b.Floor[i], floor) {
 				t.Errorf("decision %v: reward %v, propensity %v, floor %v; want %v, %v and %v", k, b.Reward[i], b.Propensity[i], b.Floor[i], w.reward, propensity, floor)
 			}
@@ -230,12 +241,19 @@ func TestSplitInSQL(t *testing.T) {
 
 // TestSignature takes apart what it should and refuses what it should not.
 func TestSignature(t *testing.T) {
-	eligible, s, err := parseSignature("1,0,3,3,3,0,1:a,:bp@1f@2z")
-	if err != nil || !slices.Equal(eligible, []string{"a", "", ",:b"}) || s.policy != "p@1" || s.features != "f@2" || s.experiment != "" || s.arm != "z" {
-		t.Errorf("%q %+v %v", eligible, s, err)
+	s, err := parseSignature("3,4,0,1,0:p@1,f@2z")
+	if err != nil || *s != (signature{policy: "p@1", features: ",f@2", arm: "z"}) {
+		t.Errorf("%+v %v", s, err)
 	}
-	for _, bad := range []string{"", "1", "1,1:ab", "1,1,1:ab", "1,1,1:abcd", "-1,1,1:abc", "x,1,1:abc"} {
-		if _, _, err := parseSignature(bad); err == nil {
+	if s, err = parseSignature("3,0,0,1,0,1,38:p@1zz4591870180066957722,4606281698874543309"); err == nil {
+		t.Errorf("lengths that do not add up: %+v", s)
+	}
+	s, err = parseSignature("3,0,0,1,0,1,39:p@1zz4591870180066957722,4606281698874543309")
+	if err != nil || s.arm != "z" || !slices.Equal(s.shares.Arms, []string{"", "z"}) || !slices.Equal(s.shares.Shares, []float64{0.1, 0.9}) {
+		t.Errorf("%+v %v", s, err)
+	}
+	for _, bad := range []string{"", "1", "1,1,1:abc", "1,1,1,1:abcd", "1,1,1,1,0:abc", "1,1,1,1,0:abcde", "1,1,1,1,1,0:abcde", "-1,1,1,1,0:abc", "x,1,1,1,0:abc", "1,1,1,1,3:abcd1,2", "1,1,1,1,1,2:abcdz1x"} {
+		if _, err := parseSignature(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}

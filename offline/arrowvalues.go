@@ -75,6 +75,11 @@ func numberAt(a arrow.Array) (func(i int) float64, error) {
 	case *array.Decimal128:
 		scale := a.DataType().(*arrow.Decimal128Type).Scale
 		return func(i int) float64 { return a.Value(i).ToFloat64(scale) }, nil
+	case *array.Decimal256:
+		scale := a.DataType().(*arrow.Decimal256Type).Scale
+		return func(i int) float64 { return a.Value(i).ToFloat64(scale) }, nil
+	case *array.Null: // of no type, for it holds nothing
+		return func(int) float64 { return math.NaN() }, nil
 	case *array.Dictionary:
 		at, err := numberAt(a.Dictionary())
 		if err != nil {
@@ -172,12 +177,15 @@ func bytesText(b []byte) string {
 // listsOf returns a column of lists of numbers; a list that is missing is
 // empty.
 func listsOf(a arrow.Array) (fileLists, error) {
+	if _, none := a.(*array.Null); none { // of no type, for it holds nothing
+		return fileLists{offsets: make([]int, a.Len()+1)}, nil
+	}
 	lists, ok := a.(array.ListLike)
 	if !ok {
 		return fileLists{}, fmt.Errorf("%s is not a list of numbers, one for each action", a.DataType())
 	}
 	if _, nested := lists.ListValues().(array.ListLike); nested {
-		return fileLists{}, fmt.Errorf("%s is a list of lists: give each row the list of its own position", a.DataType())
+		return fileLists{}, fmt.Errorf("%s is a list of lists: where it is of actions by positions, give each row the list of its own position", a.DataType())
 	}
 	values, err := numbersOf(lists.ListValues())
 	if err != nil {

@@ -5,10 +5,8 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -46,7 +44,7 @@ func openCSVLog(path string) (*csvLog, error) {
 
 // lines opens the file for f.
 func (l *csvLog) lines(f func(r *csv.Reader) error) error {
-	file, err := os.Open(l.path)
+	file, err := openSource(l.path)
 	if err != nil {
 		return err
 	}
@@ -55,17 +53,22 @@ func (l *csvLog) lines(f func(r *csv.Reader) error) error {
 	if strings.HasSuffix(strings.ToLower(l.path), ".gz") {
 		z, err := gzip.NewReader(file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", filepath.Base(l.path), err)
+			return nextbest.FieldErrorf("file", "%s is not compressed by gzip, or is damaged or incomplete (%v): write or copy it again", filepath.Base(l.path), err)
 		}
 		defer z.Close()
 		in = z
 	}
 	r := csv.NewReader(in)
 	r.ReuseRecord = true
-	if err := f(r); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(l.path), err)
+	err = f(r)
+	var syntax *csv.ParseError
+	switch {
+	case errors.As(err, &syntax):
+		return nextbest.FieldErrorf("file", "%s, line %d: %v; every line needs the header's cells, separated by commas, and quotes around those with commas of their own", filepath.Base(l.path), syntax.Line, syntax.Err)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
+		return nextbest.FieldErrorf("file", "%s is damaged or incomplete (%v): write or copy it again", filepath.Base(l.path), err)
 	}
-	return nil
+	return err
 }
 
 func (l *csvLog) close() error { return nil }
@@ -112,6 +115,8 @@ func (l *csvLog) read(ctx context.Context, columns map[string]fileColumn, f func
 			if err != nil {
 				return err
 			}
+			line, _ := r.FieldPos(0)
+			p.lines = append(p.lines, line)
 			p.text(record, at)
 			if p.n == pieceRows {
 				if err := flush(); err != nil {

@@ -1,8 +1,9 @@
 // Package offline says what a policy would have earned, from a log that
-// another policy wrote, or that the log cannot say. Run streams mature rows
-// twice, evaluates every candidate over each row's logged eligible set beside
-// what ran, the best fixed action and doing nothing, and returns a Report with
-// values, intervals, differences, diagnostics and refusals.
+// another policy wrote, or that the log cannot say. Run reads mature rows once
+// and goes over them twice (Spool), evaluates every candidate over each row's
+// logged eligible set beside what ran, the best fixed action and doing nothing,
+// and returns a Report with values, intervals, differences, diagnostics and
+// refusals.
 //
 // The statistics are those of package estimators: the unit of every interval is
 // the customer, weights use the mixture's propensity (or, with the query's Own,

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"math"
 	"slices"
 
 	"nextbest/estimators"
@@ -21,6 +22,9 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 	}
 	if boundsOnly {
 		r.Bounds = j.bounds(t, r.Diagnostics.OffSupport)
+		if t.extras != nil {
+			r.Estimates = t.extras.figures(j, j.evidence(t), r, true)
+		}
 		return
 	}
 	e := j.evidence(t)
@@ -60,8 +64,9 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 		}
 	}
 	if t.extras != nil {
-		r.Estimates = t.extras.figures(j, e)
+		r.Estimates = t.extras.figures(j, e, r, false)
 	}
+	j.adaptive(r, t)
 	if t.segments != nil {
 		r.Segments = t.segments.figures(j, j.req.Segments, e)
 	}
@@ -102,14 +107,13 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 	}
 	if k := slices.IndexFunc(j.req.Candidates, func(c Candidate) bool { return c.Name() == r.Name }); k >= 0 {
 		r.FlipsAt = flipsAt(t, r.VsLogged)
-		delta, look := j.req.Delta/float64(len(j.req.Candidates)), 0
+		delta, look := j.spent(k)/float64(len(j.req.Candidates)), 0
 		if j.req.Looks != nil {
 			look = j.req.Looks[k]
-			delta = estimators.Spend(delta, look)
 		}
 		if low, err := t.gapLow.Lower(delta); err == nil && finite(low) {
 			declared := j.report.Log.RewardRange != "sample"
-			r.Gate = &Gate{Lower: low, Delta: delta, Look: look, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused()}
+			r.Gate = &Gate{Lower: low, Delta: delta, Look: look, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused(), LogE: max(t.gapLow.LogWealth(0), -math.MaxFloat64)}
 		}
 	}
 }

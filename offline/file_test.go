@@ -262,28 +262,28 @@ func TestFileRefusesRows(t *testing.T) {
 		o     FileOptions
 		want  []string
 	}{
-		"zero propensity":    {func(r []logRow) { r[7].propensity = 0 }, FileOptions{}, []string{"propensity", "row 7 (0)", "1 of 50 rows"}},
-		"negative":           {func(r []logRow) { r[7].propensity = -0.5 }, FileOptions{}, []string{"row 7 (-0.5)"}},
-		"above one":          {func(r []logRow) { r[7].propensity = 1.01 }, FileOptions{}, []string{"row 7 (1.01)"}},
-		"missing propensity": {func(r []logRow) { r[3].propensity, r[9].propensity = nan, nan }, FileOptions{}, []string{"2 of 50 rows", "row 3 (missing", "row 9 (missing", "cannot be guessed"}},
+		"zero propensity":    {func(r []logRow) { r[7].propensity = 0 }, FileOptions{}, []string{"propensity", "row 8 (0)", "1 of 50 rows"}},
+		"negative":           {func(r []logRow) { r[7].propensity = -0.5 }, FileOptions{}, []string{"row 8 (-0.5)"}},
+		"above one":          {func(r []logRow) { r[7].propensity = 1.01 }, FileOptions{}, []string{"row 8 (1.01)"}},
+		"missing propensity": {func(r []logRow) { r[3].propensity, r[9].propensity = nan, nan }, FileOptions{}, []string{"2 of 50 rows", "row 4 (missing", "row 10 (missing", "cannot be guessed"}},
 		"many": {func(r []logRow) {
 			for i := range r {
 				r[i].propensity = 0
 			}
-		}, FileOptions{}, []string{"50 of 50", "row 4 (0), …"}},
-		"tiny":             {func(r []logRow) { r[1].propensity = 1e-320 }, FileOptions{}, []string{"row 1", "no number"}},
-		"missing reward":   {func(r []logRow) { r[2].reward = nan }, FileOptions{}, []string{"reward", "row 2 (missing"}},
-		"infinite reward":  {func(r []logRow) { r[2].reward = math.Inf(1) }, FileOptions{}, []string{"reward", "row 2 (+Inf)"}},
-		"sum":              {func(r []logRow) { r[5].π = []float64{0.25, 0.5, 0.2499} }, FileOptions{}, []string{"sum to 1", "row 5"}},
-		"not probability":  {func(r []logRow) { r[5].π = []float64{-0.25, 1, 0.25} }, FileOptions{}, []string{"row 5 (-0.25)"}},
-		"unequal lengths":  {func(r []logRow) { r[5].π = []float64{0.5, 0.5} }, FileOptions{}, []string{"same length", "row 5 (2 values)"}},
-		"unequal q":        {func(r []logRow) { r[5].q = []float64{0.5, 0.5, 1, 1} }, FileOptions{}, []string{"predicted_rewards", "row 5 (4 values)"}},
-		"no prediction":    {func(r []logRow) { r[5].q = []float64{0.5, nan, 1} }, FileOptions{}, []string{"predicted_rewards", "row 5"}},
-		"action outside":   {func(r []logRow) { r[6].action = 3 }, FileOptions{}, []string{"3 actions, numbered 0 to 2", "row 6 (3)"}},
-		"negative action":  {func(r []logRow) { r[6].action = -1 }, FileOptions{}, []string{"no such action", "row 6 (-1)"}},
-		"missing customer": {func(r []logRow) { r[6].customer = "" }, FileOptions{}, []string{"customer", "row 6"}},
-		"below declared":   {func(r []logRow) { r[6].reward = -2 }, FileOptions{RewardMin: ptr(-1)}, []string{"-1 is declared the least reward", "row 6 (-2)"}},
-		"above declared":   {func(r []logRow) { r[6].reward = 9 }, FileOptions{RewardMax: ptr(5)}, []string{"5 is declared the largest reward", "row 6 (9)"}},
+		}, FileOptions{}, []string{"50 of 50", "row 5 (0), …"}},
+		"tiny":             {func(r []logRow) { r[1].propensity = 1e-320 }, FileOptions{}, []string{"row 2", "no numbers"}},
+		"missing reward":   {func(r []logRow) { r[2].reward = nan }, FileOptions{}, []string{"reward", "row 3 (missing"}},
+		"infinite reward":  {func(r []logRow) { r[2].reward = math.Inf(1) }, FileOptions{}, []string{"reward", "row 3 (+Inf)"}},
+		"sum":              {func(r []logRow) { r[5].π = []float64{0.25, 0.5, 0.2499} }, FileOptions{}, []string{"sum to 1", "row 6"}},
+		"not probability":  {func(r []logRow) { r[5].π = []float64{-0.25, 1, 0.25} }, FileOptions{}, []string{"row 6 (-0.25)"}},
+		"unequal lengths":  {func(r []logRow) { r[5].π = []float64{0.5, 0.5} }, FileOptions{}, []string{"same length", "row 6 (2 values)"}},
+		"unequal q":        {func(r []logRow) { r[5].q = []float64{0.5, 0.5, 1, 1} }, FileOptions{}, []string{"predicted_rewards", "row 6 (4 values)"}},
+		"no prediction":    {func(r []logRow) { r[5].q = []float64{0.5, nan, 1} }, FileOptions{}, []string{"predicted_rewards", "row 6"}},
+		"action outside":   {func(r []logRow) { r[6].action = 3 }, FileOptions{}, []string{"3 actions, numbered 0 to 2", "row 7 (3)"}},
+		"negative action":  {func(r []logRow) { r[6].action = -1 }, FileOptions{}, []string{"no such action", "row 7 (-1)"}},
+		"missing customer": {func(r []logRow) { r[6].customer = "" }, FileOptions{}, []string{"customer", "row 7"}},
+		"below declared":   {func(r []logRow) { r[6].reward = -2 }, FileOptions{RewardMin: ptr(-1)}, []string{"-1 is declared the least reward", "row 7 (-2)"}},
+		"above declared":   {func(r []logRow) { r[6].reward = 9 }, FileOptions{RewardMax: ptr(5)}, []string{"5 is declared the largest reward", "row 7 (9)"}},
 		"several": {func(r []logRow) { r[6].reward, r[8].propensity = nan, 2 }, FileOptions{},
 			[]string{"reward: 1 of 50", "propensity: 1 of 50"}},
 	} {

@@ -9,12 +9,18 @@ import (
 // each other two statements of the same probability may lie.
 const sumTolerance = 1e-6
 
+// beyondMeasure is a size that no reward and no weight has: the fourth power of
+// the product of two such numbers is still one.
+const beyondMeasure = 1e30
+
 // singleEpsilon is the rounding of one float32.
 const singleEpsilon = 6e-8
 
 var (
 	rulePropensity = rowRule{fieldPropensity, "it must be a probability in (0, 1]", "log the probability with which each action was really taken; it cannot be guessed afterwards, and rows without one cannot be dropped without bias"}
-	ruleTiny       = rowRule{fieldPropensity, "it is so small that the weight is no number", "check the column: is it a probability?"}
+	ruleTiny       = rowRule{fieldPropensity, fmt.Sprintf("it is below %g: no action of so small a probability is ever taken, and powers of its weight are no numbers", 1/beyondMeasure), "check the column: is it a probability?"}
+	ruleMeasure    = rowRule{fieldReward, fmt.Sprintf("it is beyond ±%g: its powers are no numbers", beyondMeasure), "give rewards in a larger unit"}
+	ruleForetold   = rowRule{fieldPredictions, fmt.Sprintf("a prediction is beyond ±%g: its powers are no numbers", beyondMeasure), "check the reward model, and give rewards in a larger unit"}
 	ruleReward     = rowRule{fieldReward, "it must be a finite number", "a row without a reward has the reward that counts for nothing, usually 0"}
 	ruleAction     = rowRule{fieldAction, "no such action", ""}
 	ruleNamed      = rowRule{fieldAction, "it is a name, and lists are in the order of numbers", "give --actions NAME,NAME,… in the order of the lists, or number the actions from 0"}
@@ -31,7 +37,8 @@ var (
 type fileCheck struct {
 	problems rowProblems
 	book     *actionBook
-	actions  int // length of every list; 0: none seen
+	actions  int    // length of every list; 0: none seen
+	first    string // the field whose list said so
 	rows     int64
 	loose    map[string]float64 // tolerance by field
 	ruleLow  rowRule
@@ -71,6 +78,9 @@ func (c *fileCheck) piece(p *filePiece) bool {
 	c.actionOf = c.actionOf[:0]
 	for i := range p.n {
 		row := p.first + int64(i)
+		if p.lines != nil {
+			c.problems.line = p.lines[i]
+		}
 		c.rows++
 		number, name := c.book.of(p, i)
 		if number < 0 {
@@ -104,26 +114,16 @@ func (c *fileCheck) piece(p *filePiece) bool {
 				c.problems.add(ruleAgree, row, fmt.Sprintf("%v, listed %v", π, listed))
 			}
 		}
-		if π := c.evaluation(p, i, number, ok); π/p.propensity[i] > math.MaxFloat64 && p.propensity[i] > 0 {
-			c.problems.add(ruleTiny, row, floatText(p.propensity[i]))
-		}
 	}
 	return !bad && len(c.problems.order) == before && before == 0
-}
-
-// evaluation returns the candidate's probability of the logged action, 0 where
-// that cannot be read.
-func (c *fileCheck) evaluation(p *filePiece, i, number int, listed bool) float64 {
-	if number < 0 || !c.one && !(listed && number < c.actions) {
-		return 0
-	}
-	return p.probability(i, number)
 }
 
 func (c *fileCheck) reward(r float64, row int64) {
 	switch {
 	case !finite(r):
 		c.problems.add(ruleReward, row, floatText(r))
+	case math.Abs(r) > beyondMeasure:
+		c.problems.add(ruleMeasure, row, floatText(r))
 	case r < c.low:
 		c.problems.add(c.ruleLow, row, floatText(r))
 	case r > c.high:
@@ -132,8 +132,11 @@ func (c *fileCheck) reward(r float64, row int64) {
 }
 
 func (c *fileCheck) propensity(μ float64, row int64) {
-	if !(μ > 0 && μ <= 1+c.loose[fieldPropensity]) {
+	switch {
+	case !(μ > 0 && μ <= 1+c.loose[fieldPropensity]):
 		c.problems.add(rulePropensity, row, floatText(μ))
+	case μ < 1/beyondMeasure:
+		c.problems.add(ruleTiny, row, floatText(μ))
 	}
 }
 
@@ -143,17 +146,37 @@ func (c *fileCheck) probability(rule rowRule, π float64, row int64) {
 	}
 }
 
+// unequal is the rule that a list of n values breaks. Lists of some multiple of
+// the others' length are those of all positions.
+func (c *fileCheck) unequal(field string, n int) rowRule {
+	if c.actions == 0 {
+		return rowRule{field, "a list of one value for each action must be there", "leave the column out where there is none"}
+	}
+	rule := rowRule{field, fmt.Sprintf("every list must have the same length, that of the first row's %s (%d)", c.first, c.actions), "list every action in every row; one that could not be taken has probability 0"}
+	if field != c.first && n > 0 && c.actions > 0 && max(n, c.actions)%min(n, c.actions) == 0 {
+		rule.cure = "give one value for each action; where there are positions, those of the row's own (of an array of actions by positions, a[:, position])"
+	}
+	return rule
+}
+
+func lengthText(n int) string {
+	if n == 0 {
+		return "no values: no list such as [0.2,0.8]"
+	}
+	return fmt.Sprintf("%d values", n)
+}
+
 // lists checks the row's lists and reports whether they can be read.
 func (c *fileCheck) lists(p *filePiece, i int, row int64) bool {
 	ok := true
 	length := func(field string, l *fileLists) bool {
 		n := len(l.row(i))
 		if c.actions == 0 && n > 0 {
-			c.actions = n
+			c.actions, c.first = n, field
 		}
 		if n != c.actions || n == 0 {
 			ok = false
-			c.problems.add(rowRule{field, fmt.Sprintf("every list must have the same length, that of the first row (%d)", c.actions), "list every action in every row; one that could not be taken has probability 0"}, row, fmt.Sprintf("%d values", n))
+			c.problems.add(c.unequal(field, n), row, lengthText(n))
 			return false
 		}
 		return true
@@ -179,6 +202,10 @@ func (c *fileCheck) lists(p *filePiece, i int, row int64) bool {
 		for _, q := range p.predictions.row(i) {
 			if !finite(q) {
 				c.problems.add(rulePrediction, row, floatText(q))
+				break
+			}
+			if math.Abs(q) > beyondMeasure {
+				c.problems.add(ruleForetold, row, floatText(q))
 				break
 			}
 		}

@@ -62,8 +62,10 @@ func (s fileSchema) find(name string) (fileColumn, bool) {
 func (s fileSchema) choose(mapping map[string]string) (map[string]fileColumn, error) {
 	var p nextbest.Problems
 	var has []string
+	times := map[string]int{}
 	for _, c := range s {
 		has = append(has, c.name)
+		times[c.name]++
 	}
 	known := map[string]bool{}
 	chosen := map[string]fileColumn{}
@@ -87,6 +89,11 @@ func (s fileSchema) choose(mapping map[string]string) (map[string]fileColumn, er
 			chosen[f.name] = c
 		case f.needed:
 			p.Add(f.name, "the file has no such column (%s); its columns are %s: name the right one with --map %s=COLUMN", f.holds, strings.Join(has, ", "), f.name)
+		}
+	}
+	for _, f := range fileFields {
+		if c, ok := chosen[f.name]; ok && times[c.name] > 1 {
+			p.Add(f.name, "the file has %d columns called %q: rename all but the right one", times[c.name], c.name)
 		}
 	}
 	for _, field := range slices.Sorted(maps.Keys(mapping)) {

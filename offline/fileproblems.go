@@ -13,6 +13,7 @@ const shownRows = 5
 
 // rowProblems gathers what is wrong with single rows, by column and rule.
 type rowProblems struct {
+	line    int // of the row at hand, in the file; 0 where it has no lines
 	columns map[string]fileColumn
 	order   []rowRule
 	found   map[rowRule]*rowFinding
@@ -25,7 +26,7 @@ type rowFinding struct {
 	first []string
 }
 
-// add records that a row's value breaks a rule.
+// add records that a row's value breaks a rule. row counts from 0.
 func (p *rowProblems) add(rule rowRule, row int64, value string) {
 	f := p.found[rule]
 	if f == nil {
@@ -38,12 +39,17 @@ func (p *rowProblems) add(rule rowRule, row int64, value string) {
 	}
 	f.count++
 	if len(f.first) < shownRows {
-		f.first = append(f.first, fmt.Sprintf("row %d (%s)", row, value))
+		where := fmt.Sprintf("row %d", row+1)
+		if p.line > 0 {
+			where += fmt.Sprintf(", line %d", p.line)
+		}
+		f.first = append(f.first, fmt.Sprintf("%s (%s)", where, value))
 	}
 }
 
 // err returns nil, or one error that names every rule that was broken, the
-// first rows that break it and how many there are. Rows count from 0.
+// first rows that break it and how many there are. Rows count from 1,
+// lines with the header's.
 func (p *rowProblems) err(rows int64) error {
 	var out nextbest.Problems
 	for _, rule := range p.order {
@@ -57,7 +63,7 @@ func (p *rowProblems) err(rows int64) error {
 			more = ", …"
 		}
 		out = append(out, nextbest.Problem{Field: field, Cure: rule.cure,
-			Message: fmt.Sprintf("%d of %d rows: %s: %s%s; rows count from 0", f.count, rows, rule.rule, strings.Join(f.first, ", "), more)})
+			Message: fmt.Sprintf("%d of %d rows: %s: %s%s; rows count from 1", f.count, rows, rule.rule, strings.Join(f.first, ", "), more)})
 	}
 	return out.Err("the log file")
 }

@@ -46,18 +46,18 @@ func (o *FileOptions) prepare() error {
 	if !(o.Level > 0.5 && o.Level < 1) {
 		p.Add("level", "%v: give a confidence between 0.5 and 1, such as 0.95", o.Level)
 	}
-	if o.Floor != 0 && !(o.Floor > 0 && o.Floor <= 1) {
-		p.Add("floor", "%v: give the least propensity of any action, in (0, 1]", o.Floor)
+	if o.Floor != 0 && !(o.Floor >= 1/beyondMeasure && o.Floor <= 1) {
+		p.Add("floor", "%v: give the least propensity of any action, in (0, 1] and not below %g", o.Floor, 1/beyondMeasure)
 	}
-	if o.MaxWeight != 0 && !(o.MaxWeight >= 1 && !math.IsInf(o.MaxWeight, 1)) {
-		p.Add("max_weight", "%v: a weight's upper bound is at least 1", o.MaxWeight)
+	if o.MaxWeight != 0 && !(o.MaxWeight >= 1 && o.MaxWeight <= beyondMeasure) {
+		p.Add("max_weight", "%v: a weight's upper bound is at least 1 and at most %g", o.MaxWeight, float64(beyondMeasure))
 	}
 	if o.Floor != 0 && o.MaxWeight != 0 {
 		p.Add("max_weight", "give either a floor or a largest weight")
 	}
 	for name, v := range map[string]*float64{"reward_min": o.RewardMin, "reward_max": o.RewardMax} {
-		if v != nil && !finite(*v) {
-			p.Add(name, "%v: give a finite number", *v)
+		if v != nil && !(math.Abs(*v) <= beyondMeasure) {
+			p.Add(name, "%v: give a number within ±%g", *v, float64(beyondMeasure))
 		}
 	}
 	if o.RewardMin != nil && o.RewardMax != nil && !(*o.RewardMin < *o.RewardMax) {

@@ -27,6 +27,7 @@ type filePiece struct {
 	first                                             int64 // row number, from 0
 	n                                                 int
 	numbers                                           map[string][]float64
+	lines                                             []int    // of the file, from 1; nil where it has none
 	actions, customers                                []string // where they are not numbers
 	reward, propensity, evaluation, action, positions []float64
 	evaluations, predictions                          fileLists
@@ -77,7 +78,7 @@ func (b *actionBook) of(p *filePiece, i int) (number int, name string) {
 	} else if v := p.action[i]; v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 		name = strconv.FormatInt(int64(v), 10)
 	} else {
-		return -1, strconv.FormatFloat(v, 'g', -1, 64)
+		return -1, floatText(v)
 	}
 	switch {
 	case name == "":
@@ -88,8 +89,8 @@ func (b *actionBook) of(p *filePiece, i int) (number int, name string) {
 		}
 		return -1, name
 	case b.lists:
-		if k, err := strconv.Atoi(name); err == nil && k >= 0 {
-			return k, name
+		if v, err := strconv.ParseFloat(name, 64); err == nil && v >= 0 && v == math.Trunc(v) && v < 1<<31 { // 1.0, as some write it
+			return int(v), name
 		}
 		return -1, name
 	}

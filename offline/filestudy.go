@@ -59,7 +59,10 @@ func (s *fileStudy) piece(p *filePiece, action []int) {
 	var r estimators.Row
 	for i := range p.n {
 		p.row(i, action[i], &r)
-		row := float64(s.rows)
+		row, customer := s.rows, ""
+		if p.customers != nil {
+			customer = p.customers[i]
+		}
 		s.rows++
 		s.rewardMin, s.rewardMax = min(s.rewardMin, r.Reward), max(s.rewardMax, r.Reward)
 		s.rewards.Add(r.Reward, 1)
@@ -77,7 +80,7 @@ func (s *fileStudy) piece(p *filePiece, action []int) {
 		s.weights.add(r.Weight)
 		π := p.probability(i, action[i])
 		s.certain = s.certain && (π == 0 || π == 1)
-		s.action(action[i], μ, π, row, r.Matched)
+		s.action(action[i], μ, π, driftGroup(customer, row), row, r.Matched)
 		if p.predictions.present() {
 			for _, q := range p.predictions.row(i) {
 				s.predicted.see(q)
@@ -93,7 +96,7 @@ func (s *fileStudy) piece(p *filePiece, action []int) {
 	}
 }
 
-func (s *fileStudy) action(k int, μ, π, row float64, matched bool) {
+func (s *fileStudy) action(k int, μ, π float64, group int, row int64, matched bool) {
 	for k >= len(s.actions) {
 		s.actions = append(s.actions, fileAction{least: math.Inf(1)})
 	}
@@ -107,7 +110,9 @@ func (s *fileStudy) action(k int, μ, π, row float64, matched bool) {
 	a.logged += μ
 	a.candidate += π
 	a.least = min(a.least, μ)
-	a.trend.add(row, math.Log(μ))
+	if k < mostDrifts {
+		a.trend.add(group, float64(row), math.Log(μ))
+	}
 }
 
 func (s *fileStudy) position(k int64, r *estimators.Row) {
@@ -183,33 +188,3 @@ func (s *fileStudy) overlap(name func(k int) string) []FileAction {
 // calibrationRows is the fewest rows of an action whose inverse propensities
 // are judged.
 const calibrationRows = 25
-
-// trend is the correlation of a value with the order of its rows, by Welford's
-// update of the co-moments.
-type trend struct {
-	n, mx, my     float64
-	sxx, sxy, syy float64
-}
-
-func (t *trend) add(x, y float64) {
-	t.n++
-	dx, dy := x-t.mx, y-t.my
-	t.mx += dx / t.n
-	t.my += dy / t.n
-	t.sxx += dx * (x - t.mx)
-	t.sxy += dx * (y - t.my)
-	t.syy += dy * (y - t.my)
-}
-
-// z is the correlation in standard errors, r√((n−2)/(1−r²)); false where there
-// is too little to tell. A value that does not vary has no trend.
-func (t *trend) z() (float64, bool) {
-	if t.n < 30 {
-		return 0, false
-	}
-	if t.syy <= 1e-18*t.n {
-		return 0, true
-	}
-	r := t.sxy / math.Sqrt(t.sxx*t.syy)
-	return r * math.Sqrt((t.n-2)/max(1-r*r, 1e-12)), true
-}

@@ -3,6 +3,7 @@ package offline
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"nextbest"
 	"nextbest/estimators"
@@ -18,6 +19,10 @@ type judge struct {
 	maxWeight float64
 	declared  bool // a largest weight
 	general   []estimators.Refusal
+	lacks     map[estimators.Column]string // why the log cannot give a column
+	blocks    timeBlocks
+	unweighed string            // why there is no weighted AIPW
+	ran       *estimators.Ratio // per list
 }
 
 func newJudge(req *Request, s *study, l *lane, g ranges, r *Report) *judge {
@@ -26,6 +31,10 @@ func newJudge(req *Request, s *study, l *lane, g ranges, r *Report) *judge {
 		j.q = span{g.rewardMin, g.rewardMax}
 	}
 	j.maxWeight, j.declared = maxWeight(req, s)
+	j.blocks, j.lacks, j.unweighed = s.ground.blocks, lacking(req, s, s.ground), unweighed(req, s, s.ground.blocks)
+	if l.columns != nil {
+		j.ran = &l.columns.ran
+	}
 	j.general = j.refusals()
 	return j
 }
@@ -38,7 +47,7 @@ func (j *judge) picked() Picked {
 	}
 	switch {
 	case j.req.Adaptive:
-		return Picked{methodBetting, "an adaptive logger; " + rewards + ": empirical likelihood needs loggers that did not learn from the rows"}
+		return j.pickedAdaptive(rewards)
 	case !j.declared:
 		return Picked{methodBetting, "a fixed logger without a declared floor; " + rewards + ": empirical likelihood needs the largest possible weight, which is never taken from the sample"}
 	}
@@ -64,6 +73,9 @@ func (j *judge) refusals() (out []estimators.Refusal) {
 		c := j.report.Cells[0]
 		add(estimators.RefusedCalibration, "find out what filtered or redrew actions after the probabilities were logged, and evaluate rows logged since",
 			"%s was taken %.0f times where its logged probabilities (%.1f to %.1f) say %.0f (z %.1f)", c.Action, c.Taken, c.From, c.To, c.Expected, c.Z)
+	}
+	if j.report.Log.SampleRatio.Failed {
+		out = append(out, j.report.Log.SampleRatio.refusal(&j.req.Query))
 	}
 	return out
 }
@@ -128,6 +140,11 @@ func (j *judge) result(name string, t *tally) Result {
 		}
 		return r
 	}
+	if action, ok := strings.CutPrefix(name, prefixFixed); ok && j.report.missingAction(action) {
+		r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedOffSupport,
+			Message: fmt.Sprintf("%s was never an eligible action here", action), Cure: "let the placement list it among its actions, and log with a chance of it"})
+		return r
+	}
 	if name == nextbest.DoNothing && d.OffSupport == 1 && j.report.missingAction(name) {
 		r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedOffSupport,
 			Message: "doing nothing was never an eligible action here", Cure: "let the placement list do-nothing among its actions"})
@@ -171,6 +188,7 @@ func (j *judge) result(name string, t *tally) Result {
 	}
 	j.figures(&r, t, d.OffSupport > j.req.Limits.OffSupport || deterministic)
 	j.widen(&r, blank)
+	j.distribution(&r, t)
 	for _, f := range []*Figure{r.SNIPS, r.IPS, r.DR} {
 		if f == nil {
 			continue

@@ -2,6 +2,7 @@ package offline
 
 import (
 	"math"
+	"slices"
 
 	"nextbest"
 	"nextbest/estimators"
@@ -17,15 +18,18 @@ type lane struct {
 	tried      []bool  // actions that were taken at all
 	candidates []Candidate
 
-	tallies []*tally // candidates, then logged, best fixed, do nothing
+	tallies []*tally // candidates, then logged, best fixed, do nothing, then each of always
 	logged  *tally
 	fixed   *tally
 	idle    *tally
+	always  []int32 // actions that are always taken; −1: never seen
 
+	pairs      *pairs
 	uplift     *uplift
 	tree       *treeRows // nil unless asked for
 	id         uint64    // hash of the current customer, where there is a tree
 	segmenter  *segmenter
+	columns    *columns // nil unless an estimator needs more of a row
 	inCustomer bool
 	chosen     bool // a best fixed action was chosen for the current customer's fold
 	rows       int64
@@ -38,11 +42,11 @@ type lane struct {
 	supported []bool    // scratch
 }
 
-func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, tried []bool, first int64) *lane {
-	l := &lane{ranges: g, model: m, best: best, nothing: nothing, support: req.MinSupport, tried: tried, candidates: candidates,
+func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, always []int32, tried []bool, first int64) *lane {
+	l := &lane{ranges: g, model: m, best: best, nothing: nothing, always: always, support: req.MinSupport, tried: tried, candidates: candidates,
 		predicted: emptySpan(), overlap: newOverlap(len(tried), len(candidates)),
-		uplift: newUplift(len(tried)), segmenter: newSegmenter(req.Segments), x: make([]float64, m.width)}
-	for range len(candidates) + 3 {
+		pairs: newPairs(len(candidates)), uplift: newUplift(len(tried)), segmenter: newSegmenter(req.Segments), x: make([]float64, m.width)}
+	for range len(candidates) + 3 + len(always) {
 		l.tallies = append(l.tallies, newTally(g))
 	}
 	if req.Tree {
@@ -78,6 +82,7 @@ func (l *lane) closeCustomer() {
 	if !l.inCustomer {
 		return
 	}
+	l.pairs.add(l.tallies)
 	fixed := l.fixed.customer
 	for _, t := range l.tallies {
 		if t != l.fixed || l.chosen {
@@ -86,11 +91,15 @@ func (l *lane) closeCustomer() {
 		t.customer = estimators.Customer{}
 	}
 	l.uplift.close()
+	if l.columns != nil {
+		l.columns.close()
+	}
 	l.inCustomer = false
 }
 
-// row takes one row whose propensity is known.
-func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
+// row takes one row whose propensity is known; fold is its customer's, and part
+// that of the reward model.
+func (l *lane) row(b *nextbest.Batch, i, fold, part int, local []int32) error {
 	l.inCustomer = true
 	l.rows++
 	eligible, probabilities := b.Row(i)
@@ -112,7 +121,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 	l.chosen = target >= 0
 	for k, e := range eligible {
 		a := local[e]
-		q[k] = l.model.predict(fold, a, l.x)
+		q[k] = l.model.predict(part, a, l.x)
 		l.predicted.see(q[k])
 		switch {
 		case floored:
@@ -157,6 +166,9 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 	}
 	l.overlap.rows++
 	l.overlap.taken[local[eligible[chosen]]]++
+	if l.columns != nil {
+		l.columns.begin(b, i, part, local, l.x)
+	}
 	row := estimators.Row{Reward: b.Reward[i], Q: q[chosen], Matched: b.Matched[i], Propensity: propensity}
 	for c, candidate := range l.candidates {
 		if err := candidate.Distribution(p, b, i); err != nil {
@@ -165,6 +177,9 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 				// What the candidate would do is not known: no mass is supported, and
 				// the model takes it for what ran. The report bounds what that hides.
 				row.Weight, row.Support, row.QPolicy = 0, 0, logged
+				if l.columns != nil {
+					l.columns.unanswered(c, &row, t.extras)
+				}
 				t.add(&row, &row, b, i, l.segmenter)
 				continue
 			}
@@ -194,6 +209,9 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 			row.Weight = p[chosen] / propensity
 		}
 		row.Support, row.QPolicy = mass, value
+		if l.columns != nil {
+			l.columns.candidate(c, &row, p, l.tallies[c].extras)
+		}
 		own := row
 		if known {
 			own.Weight, own.Support = l.own(p, probabilities, chosen)
@@ -202,13 +220,22 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)
+	if l.columns != nil {
+		l.columns.weigh(len(l.candidates), &row)
+	}
 	l.single(l.idle, &row, nothing, chosen, propensity, q, supported)
+	for k, a := range l.always {
+		at := slices.IndexFunc(eligible, func(e uint32) bool { return local[e] == a })
+		if at < 0 {
+			at = nothing
+		}
+		l.single(l.tallies[len(l.candidates)+3+k], &row, at, chosen, propensity, q, supported)
+	}
 
 	row.Weight, row.Support, row.QPolicy = 1, 1, logged
-	c := &l.logged.customer
-	c.Add(&row)
+	l.logged.take(&row)
 	// What ran earned its rewards: its DR is their mean, without a model.
-	c.Correction += row.Q - row.QPolicy
+	l.logged.customer.Correction += row.Q - row.QPolicy
 	return nil
 }
 
@@ -243,7 +270,7 @@ func (l *lane) single(t *tally, row *estimators.Row, k, chosen int, propensity f
 			}
 		}
 	}
-	t.customer.Add(row)
+	t.take(row)
 }
 
 func (l *lane) grow(n int) {
@@ -256,6 +283,7 @@ func (l *lane) merge(o *lane) {
 	for i, t := range l.tallies {
 		t.merge(o.tallies[i])
 	}
+	l.pairs.merge(o.pairs)
 	l.uplift.merge(o.uplift)
 	if l.tree != nil {
 		l.tree.merge(o.tree)
@@ -263,4 +291,7 @@ func (l *lane) merge(o *lane) {
 	l.rows += o.rows
 	l.predicted.merge(o.predicted)
 	l.overlap.merge(o.overlap)
+	if l.columns != nil {
+		l.columns.merge(o.columns)
+	}
 }

@@ -19,7 +19,10 @@ const sampleSize = 60_000
 // ids alone, neither on order nor on batches. Thinned outcomes count with the
 // inverse of their share (case-control sampling; Prentice and Pyke 1979,
 // Biometrika 66:403, weighted).
-type logisticSample struct{ none, some reservoir }
+type logisticSample struct {
+	none, some reservoir
+	forward    bool // as modelStatistics.forward
+}
 
 // reservoir keeps the rows whose key lies below a threshold, which is halved
 // whenever they are too many.
@@ -108,7 +111,7 @@ func (s *logisticSample) fit(m *rewardModel, folds int, ridge float64) {
 		var ones, all float64
 		for _, rows := range byAction {
 			for _, o := range rows {
-				if int(o.fold) != f {
+				if !leaves(s.forward, f, int(o.fold)) {
 					ones += o.weight * o.one
 					all += o.weight
 				}
@@ -122,15 +125,24 @@ func (s *logisticSample) fit(m *rewardModel, folds int, ridge float64) {
 	actions := make(chan int)
 	for range lanes {
 		wg.Go(func() {
-			n := newton{width: m.width, h: mat.NewSymDense(m.width+1, nil), g: mat.NewVecDense(m.width+1, nil)}
+			n := newton{forward: s.forward, width: m.width, h: mat.NewSymDense(m.width+1, nil), g: mat.NewVecDense(m.width+1, nil)}
 			for a := range actions {
 				start := make([]float64, m.width+1) // the fit to all rows: folds differ little from it
-				start[0] = prior[0]
-				n.fit(start, byAction[a], -1, ridge, prior[0])
+				if start[0] = prior[0]; !s.forward {
+					n.fit(start, byAction[a], -1, ridge, prior[0])
+				}
 				for f := range folds {
 					θ := m.of(f, int32(a))
+					if s.forward && f == 0 { // nothing came before: q = 0
+						θ[0] = math.Inf(-1)
+						start[0] = prior[min(1, folds-1)]
+						continue
+					}
 					copy(θ, start)
 					n.fit(θ, byAction[a], f, ridge, prior[f])
+					if s.forward {
+						copy(start, θ)
+					}
 				}
 			}
 		})
@@ -151,13 +163,14 @@ type outcome struct {
 
 // newton is the scratch of one fit.
 type newton struct {
-	width int
-	h     *mat.SymDense
-	g     *mat.VecDense
-	step  mat.VecDense
-	chol  mat.Cholesky
-	tri   []float64 // lower triangle of the Hessian, row after row
-	z     []float64 // (1, x)
+	forward bool
+	width   int
+	h       *mat.SymDense
+	g       *mat.VecDense
+	step    mat.VecDense
+	chol    mat.Cholesky
+	tri     []float64 // lower triangle of the Hessian, row after row
+	z       []float64 // (1, x)
 }
 
 const (
@@ -204,7 +217,7 @@ func (n *newton) loss(θ []float64, rows []outcome, out int, ridge, prior float6
 	}
 	for i := range rows {
 		o := &rows[i]
-		if int(o.fold) == out {
+		if leaves(n.forward, out, int(o.fold)) {
 			continue
 		}
 		η := linear(θ, o.x)
@@ -229,7 +242,7 @@ func (n *newton) derivatives(θ []float64, rows []outcome, out int, ridge, prior
 	z := n.z
 	for i := range rows {
 		o := &rows[i]
-		if int(o.fold) == out {
+		if leaves(n.forward, out, int(o.fold)) {
 			continue
 		}
 		p := logistic(linear(θ, o.x))

@@ -29,19 +29,27 @@ type parquetLog struct {
 func openParquetLog(path string) (l *parquetLog, err error) {
 	name := filepath.Base(path)
 	defer unreadable(name, &err)
-	props := parquet.NewReaderProperties(memory.DefaultAllocator)
-	props.BufferedStreamEnabled = true
-	f, err := file.OpenParquetFile(path, false, file.WithReadProps(props))
+	source, err := openSource(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
-	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{BatchSize: pieceRows}, memory.DefaultAllocator)
+	pool := boundedMemory{memory.DefaultAllocator}
+	props := parquet.NewReaderProperties(pool)
+	props.BufferedStreamEnabled = true
+	f, err := file.NewParquetReader(source, file.WithReadProps(props))
+	if err != nil {
+		return nil, errors.Join(damaged(name, err), source.Close())
+	}
+	// The Arrow schema that writers leave beside Parquet's own says nothing that is
+	// needed here, and where it is damaged it asks for all memory.
+	f.MetaData().FileMetaData.KeyValueMetadata = nil
+	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{BatchSize: pieceRows}, pool)
 	if err == nil {
 		l = &parquetLog{name: name, file: f, reader: r}
 		l.arrow, err = r.Schema()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+		return nil, errors.Join(damaged(name, err), f.Close())
 	}
 	return l, nil
 }
@@ -50,8 +58,33 @@ func openParquetLog(path string) (l *parquetLog, err error) {
 // error.
 func unreadable(name string, err *error) {
 	if v := recover(); v != nil {
-		*err = nextbest.FieldErrorf("file", "%s is damaged or not a Parquet file: %v", name, v)
+		*err = damaged(name, fmt.Errorf("%v", v))
 	}
+}
+
+// damaged is the error of a file that cannot be read as Parquet.
+func damaged(name string, err error) error {
+	return nextbest.FieldErrorf("file", "%s is no Parquet file, or is damaged or incomplete (%v): write or copy it again", name, err)
+}
+
+// boundedMemory refuses a buffer that only a damaged file asks for.
+type boundedMemory struct{ memory.Allocator }
+
+// largestBuffer is far beyond a page of any writer, whose usual size is 1 MiB.
+const largestBuffer = 1 << 30
+
+func (m boundedMemory) Allocate(size int) []byte {
+	if size > largestBuffer {
+		panic(fmt.Sprintf("a buffer of %d bytes", size))
+	}
+	return m.Allocator.Allocate(size)
+}
+
+func (m boundedMemory) Reallocate(size int, b []byte) []byte {
+	if size > largestBuffer {
+		panic(fmt.Sprintf("a buffer of %d bytes", size))
+	}
+	return m.Allocator.Reallocate(size, b)
 }
 
 func (l *parquetLog) close() error { return l.file.Close() }
@@ -76,7 +109,7 @@ func (l *parquetLog) read(ctx context.Context, columns map[string]fileColumn, f 
 	}
 	records, err := l.reader.GetRecordReader(ctx, leaves, nil)
 	if err != nil {
-		return fmt.Errorf("%s: %w", l.name, err)
+		return damaged(l.name, err)
 	}
 	defer records.Release()
 	var done int64
@@ -86,7 +119,10 @@ func (l *parquetLog) read(ctx context.Context, columns map[string]fileColumn, f 
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("%s, near row %d: %w", l.name, done, err)
+			if e := ctx.Err(); e != nil {
+				return e
+			}
+			return damaged(l.name, fmt.Errorf("after row %d: %w", done, err))
 		}
 		p, err := pieceOf(record, columns)
 		if err != nil {
@@ -99,7 +135,7 @@ func (l *parquetLog) read(ctx context.Context, columns map[string]fileColumn, f 
 		}
 	}
 	if done != l.file.NumRows() {
-		return nextbest.FieldErrorf("file", "%s holds %d rows where it says %d: it is damaged", l.name, done, l.file.NumRows())
+		return damaged(l.name, fmt.Errorf("it holds %d rows and says %d", done, l.file.NumRows()))
 	}
 	return nil
 }
@@ -150,7 +186,7 @@ func pieceOf(record arrow.RecordBatch, columns map[string]fileColumn) (*filePiec
 			p.numbers[field], err = numbersOf(a)
 		}
 		if err != nil {
-			wrong.Add(field, "column %s: %v", c.name, err)
+			wrong.Add(field, "column %s: %v; store it so, or name another column with --map %s=COLUMN", c.name, err, field)
 		}
 	}
 	if err := wrong.Err("the log file"); err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Version names the method; it changes whenever the same request could give
 // other numbers.
-const Version = "offline/2"
+const Version = "offline/3"
 
 // Report is the result of one run.
 type Report struct {
@@ -22,6 +22,7 @@ type Report struct {
 	Seed      uint64        `json:"seed"`
 	Folds     int           `json:"folds"`
 	FoldRule  string        `json:"fold_rule"`
+	Blocks    string        `json:"blocks,omitempty"` // of time, where the reward model is cross-fitted by time
 	Level     float64       `json:"level"`
 	Delta     float64       `json:"delta"`
 	Log       LogSummary    `json:"log"`
@@ -32,7 +33,9 @@ type Report struct {
 	Uplift    []Uplift      `json:"uplift"`         // of each action over doing nothing, by name; rows are those of the log, whatever ran
 	Tree      *PolicyTree   `json:"tree,omitempty"` // for whom which action is best, where asked for
 	Results   []Result      `json:"results"`        // candidates in the order asked for, then the baselines
-	Warnings  []string      `json:"warnings"`
+	// Comparisons are the candidates' differences from one another, of every two.
+	Comparisons []Comparison `json:"comparisons"`
+	Warnings    []string     `json:"warnings"`
 	// Assumption is what every number here takes for granted.
 	Assumption string `json:"assumption"`
 }
@@ -58,33 +61,37 @@ type QueryRecord struct {
 	Specified    []Specified        `json:"specified,omitempty"` // candidates that are not registered
 	RewardModel  string             `json:"reward_model"`
 	Ridge        float64            `json:"ridge"`
+	CrossFit     string             `json:"cross_fit"`            // customer or time
+	Clusters     map[string]string  `json:"clusters,omitempty"`   // of actions, for MIPS and OffCEM
+	ClusterBy    string             `json:"cluster_by,omitempty"` // member of the actions' definitions that they are from
 	MinSupport   float64            `json:"min_support"`
 }
 
 // LogSummary says what was read.
 type LogSummary struct {
-	Rows               int64     `json:"rows"`
-	Customers          int64     `json:"customers"`
-	Conversions        int64     `json:"conversions"` // rows with a reward that counts
-	First              time.Time `json:"first,omitzero"`
-	Last               time.Time `json:"last,omitzero"`
-	Actions            []string  `json:"actions"`
-	Policies           []Share   `json:"policies"`
-	Features           int       `json:"features"`
-	Certain            int64     `json:"certain"` // rows whose arm gave its action probability 1
-	Unknown            int64     `json:"unknown_probabilities"`
-	MissingPropensity  int64     `json:"missing_propensity"`
-	Immature           int64     `json:"immature"`
-	Trained            int64     `json:"trained"`
-	MeanReward         float64   `json:"mean_reward"`
-	RewardMin          float64   `json:"reward_min"`
-	RewardMax          float64   `json:"reward_max"`
-	RewardRange        string    `json:"reward_range"`         // declared, binary or sample
-	MaxWeight          float64   `json:"max_weight,omitempty"` // declared; absent when nothing was
-	Adaptive           bool      `json:"adaptive"`
-	CalibrationFailed  bool      `json:"calibration_failed"`
-	CalibrationChecked int       `json:"calibration_checked"`
-	CalibrationLimit   float64   `json:"calibration_limit"` // |z| above which a cell fails
+	Rows               int64       `json:"rows"`
+	Customers          int64       `json:"customers"`
+	Conversions        int64       `json:"conversions"` // rows with a reward that counts
+	First              time.Time   `json:"first,omitzero"`
+	Last               time.Time   `json:"last,omitzero"`
+	Actions            []string    `json:"actions"`
+	Policies           []Share     `json:"policies"`
+	Features           int         `json:"features"`
+	Certain            int64       `json:"certain"` // rows whose arm gave its action probability 1
+	Unknown            int64       `json:"unknown_probabilities"`
+	MissingPropensity  int64       `json:"missing_propensity"`
+	Immature           int64       `json:"immature"`
+	Trained            int64       `json:"trained"`
+	MeanReward         float64     `json:"mean_reward"`
+	RewardMin          float64     `json:"reward_min"`
+	RewardMax          float64     `json:"reward_max"`
+	RewardRange        string      `json:"reward_range"`         // declared, binary or sample
+	MaxWeight          float64     `json:"max_weight,omitempty"` // declared; absent when nothing was
+	Adaptive           bool        `json:"adaptive"`
+	SampleRatio        SampleRatio `json:"sample_ratio"`
+	CalibrationFailed  bool        `json:"calibration_failed"`
+	CalibrationChecked int         `json:"calibration_checked"`
+	CalibrationLimit   float64     `json:"calibration_limit"` // |z| above which a cell fails
 }
 
 // Share is a policy version's rows.
@@ -109,7 +116,7 @@ type Figure struct {
 	Value  float64 `json:"value"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
-	Method string  `json:"method"` // empirical_likelihood, betting, normal, manski
+	Method string  `json:"method"` // empirical_likelihood, betting, asymptotic_sequence, normal, manski
 }
 
 // Gate is what a promotion reads: a one-sided lower bound by betting of the
@@ -124,6 +131,12 @@ type Gate struct {
 	// then says nothing about larger rewards than were seen.
 	Declared bool `json:"declared"`
 	Passed   bool `json:"passed"` // lower > 0, declared, and nothing was refused
+	// LogE is the logarithm of the e-value against "no better than what ran", and
+	// Discovered whether e-BH over all candidates rejects that at the report's
+	// Delta, which bounds the share of false ones among all that are named; Passed
+	// bounds the chance of a single one.
+	LogE       float64 `json:"log_e"`
+	Discovered bool    `json:"discovered"`
 }
 
 // Result is one policy's evaluation.
@@ -132,17 +145,20 @@ type Result struct {
 	Baseline bool   `json:"baseline"`
 	// Values are absent where the log cannot give them, whatever the reason
 	// given in Refusals.
-	IPS         *Figure   `json:"ips,omitempty"`
-	SNIPS       *Figure   `json:"snips,omitempty"`
-	DM          *Figure   `json:"dm,omitempty"`
-	DR          *Figure   `json:"dr,omitempty"`
-	Value       *Figure   `json:"value,omitempty"`     // maximum empirical likelihood
-	Estimates   []Shown   `json:"estimates,omitempty"` // asked for beside these
-	Segments    []Segment `json:"segments,omitempty"`
-	Bounds      *Figure   `json:"bounds,omitempty"`
-	VsLogged    *Figure   `json:"vs_logged,omitempty"`
-	VsBestFixed *Figure   `json:"vs_best_fixed,omitempty"`
-	Gate        *Gate     `json:"gate,omitempty"`
+	IPS   *Figure `json:"ips,omitempty"`
+	SNIPS *Figure `json:"snips,omitempty"`
+	DM    *Figure `json:"dm,omitempty"`
+	DR    *Figure `json:"dr,omitempty"`
+	// Value is by maximum empirical likelihood, or where the logger learned from
+	// the rows by weighted AIPW (method asymptotic_sequence).
+	Value        *Figure       `json:"value,omitempty"`
+	Estimates    []Shown       `json:"estimates,omitempty"` // asked for beside these
+	Segments     []Segment     `json:"segments,omitempty"`
+	Distribution *Distribution `json:"distribution,omitempty"` // where asked for
+	Bounds       *Figure       `json:"bounds,omitempty"`
+	VsLogged     *Figure       `json:"vs_logged,omitempty"`
+	VsBestFixed  *Figure       `json:"vs_best_fixed,omitempty"`
+	Gate         *Gate         `json:"gate,omitempty"`
 	// FlipsAt is the least Γ at which the verdict against what ran falls, were the
 	// true propensities within μ·[1/Γ, Γ]: near 1 it hangs on their being exact.
 	// Absent without such a verdict, or where no Γ turns it.
@@ -180,9 +196,12 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
 		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: req.Definitions,
 			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
-			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, MinSupport: req.MinSupport},
+			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, CrossFit: req.CrossFit, Clusters: clustersShown(req, names), ClusterBy: req.ClusterBy, MinSupport: req.MinSupport},
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
+	}
+	if s.ground.rows != nil {
+		r.Blocks = s.ground.blocks.String()
 	}
 	s.flushPolicy()
 	r.Log = LogSummary{Rows: s.rows, Customers: s.customers, Conversions: s.matched, Actions: append([]string{}, names...), Policies: []Share{},
@@ -206,6 +225,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		r.BestFixed = append(r.BestFixed, name)
 	}
 	r.calibrate(s, names)
+	r.Log.SampleRatio = s.ratio.judge()
 	r.Overlap = l.overlap.shares(names)
 	r.warn(req, s)
 
@@ -221,9 +241,18 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		r.Results = append(r.Results, x)
 	}
 	n := len(req.Candidates)
+	shares := make([]float64, n)
+	for i := range shares {
+		shares[i] = float64(r.Results[i].Unanswered) / float64(max(r.Results[i].Diagnostics.Rows, 1))
+	}
+	r.Comparisons = j.comparisons(l, r.Results, shares)
+	j.discover(r.Results)
 	fixed := j.result(nameBestFixed, l.fixed)
 	base := []Result{j.result(nameLogged, l.logged), fixed, j.result(nextbest.DoNothing, l.idle)}
 	r.Results = append(r.Results, base...)
+	for i, a := range req.Fixed {
+		r.Results = append(r.Results, j.result(prefixFixed+a, l.tallies[n+3+i]))
+	}
 	for i := range r.Results {
 		r.Results[i].Baseline = i >= n
 		r.Results[i].Verdict = verdict(&r.Results[i], &fixed)
@@ -290,8 +319,14 @@ func (r *Report) warn(req *Request, s *study) {
 	if n := len(s.arms); req.Query.Own && n > 1 {
 		add("%d arms ran and weights use the serving arm's own propensity, not the arms' mixture: where caps or cool-downs act, what may be done for a customer depends on the arm that served before, and the mixture is wrong; weights vary more for it", n)
 	}
+	if n := len(s.arms); n > 1 && !r.Log.SampleRatio.Checked {
+		add("rows name %d arms and carry no shares of them: whether customers fell to the arms as declared was not checked", n)
+	}
 	if req.Adaptive {
-		add("the logger learned from these rows: intervals are by betting, and DR's normal interval is only a guide")
+		add("the logger learned from these rows: %s; the gate and the intervals of IPS, SNIPS and of the difference to what ran are by betting, and DR's normal interval is only a guide", valuesOf(unweighed(req, s, s.ground.blocks)))
+	}
+	if _, _, unknown := clusterNumbers(req.Clusters, r.Log.Actions); len(unknown) > 0 && req.ClusterBy == "" {
+		r.Warnings = append(r.Warnings, clusterNote(unknown))
 	}
 	if s.bare > 0 && s.model.width > 0 {
 		add("%d of %d rows carry other features than the rest, or none: on them the reward model knows only the action, so DM is cruder and DR less precise", s.bare, s.rows)
@@ -300,7 +335,7 @@ func (r *Report) warn(req *Request, s *study) {
 		add("%d rows carry only the propensity of the logged action: support and calibration were not checked on them", s.unknown)
 	}
 	if n := len(req.Candidates); n > 1 {
-		add("%d candidates were compared: each gate's error is %g/%d, intervals are for each on its own", n, req.Delta, n)
+		add("%d candidates were compared: each gate's error is %g/%d, intervals are for each (and each two) on their own", n, req.Delta, n)
 	}
 	chosen := map[string]bool{}
 	for _, b := range r.BestFixed {

@@ -70,6 +70,10 @@ type Request struct {
 	// choose among several, and all of Delta is this run's.
 	Looks []int
 
+	// Fixed are actions that are valued beside the candidates as what is always
+	// done where it is eligible, else nothing: baselines named fixed:<action>.
+	Fixed []string
+
 	// Training and TrainedOn say which rows the candidates learned from or were
 	// tuned on: a row among them refuses the conclusion.
 	Training  []nextbest.Split
@@ -98,12 +102,25 @@ type Request struct {
 	MinSupport float64
 	// RewardModel is ridge (also when empty) or logistic, which takes rewards of
 	// 0 and 1 only; both have weights of their own for each action and are
-	// cross-fitted by customer.
+	// cross-fitted.
 	RewardModel string
 	Ridge       float64 // of the reward model; 0: 1
-	// Estimators are shown for every candidate beside IPS, SNIPS, DM and DR. Those
-	// that need what rows of the log do not carry are refused.
+	// CrossFit says which rows the reward model of a row was fitted to: customer,
+	// those of the other folds' customers, or time, those of earlier blocks of
+	// time. Empty: time where the logger is adaptive, customer otherwise.
+	CrossFit string
+	// Estimators are shown for every candidate beside IPS, SNIPS, DM and DR. Where
+	// the log cannot give one, the report says why.
 	Estimators []estimators.Choice
+	// Clusters names the cluster of each action, for MIPS and OffCEM; an action
+	// without one is a cluster of its own.
+	Clusters map[string]string
+	// ClusterBy says which member of the actions' definitions Clusters is of; empty:
+	// the request's own. It is kept in the report.
+	ClusterBy string
+	// Distribution asks for the distribution of rewards under each candidate:
+	// quantiles and the means of its tails.
+	Distribution bool
 	// Segments shows every candidate by the values of these keys as well: policy,
 	// day, arm, context.<key> or customer.<key>.
 	Segments []string
@@ -115,6 +132,8 @@ type Request struct {
 	// IPS, SNIPS and DR; 0: none.
 	Bootstrap int
 	Limits    estimators.Limits
+	// Spool says where rows wait between passes. It changes no number.
+	Spool Spool
 }
 
 // The reward models.
@@ -123,11 +142,18 @@ const (
 	modelLogistic = "logistic"
 )
 
-// rowColumns are what an evaluation fills in of each row.
+// The ways to cross-fit a reward model.
+const (
+	crossFitCustomer = "customer"
+	crossFitTime     = "time"
+)
+
+// rowColumns are what an evaluation fills in of each row in any case.
 var rowColumns = []estimators.Column{estimators.ColumnWeight, estimators.ColumnReward, estimators.ColumnModel, estimators.ColumnPropensity}
 
-// Computes reports whether an evaluation can show the estimator: whether rows of
-// the log carry what it needs.
+// Computes reports whether every evaluation can show the estimator, whatever
+// else is asked for and whatever the logger was. The others need another pass
+// over the log, clusters, lists, or a log of the right kind.
 func Computes(c estimators.Choice) bool {
 	return !slices.ContainsFunc(c.Columns, func(column estimators.Column) bool { return !slices.Contains(rowColumns, column) })
 }
@@ -183,11 +209,15 @@ func (r *Request) prepare(now time.Time) error {
 	default:
 		p.Add("reward_model", "%q: give %s or %s", r.RewardModel, modelRidge, modelLogistic)
 	}
-	for i, c := range r.Estimators {
-		if !Computes(c) {
-			p.Add("estimators["+strconv.Itoa(i)+"]", "%s needs columns that the rows of a log do not carry (%v)", c.Name, c.Columns)
-		}
+	switch {
+	case r.CrossFit == "" && r.Adaptive:
+		r.CrossFit = crossFitTime
+	case r.CrossFit == "":
+		r.CrossFit = crossFitCustomer
+	case r.CrossFit != crossFitCustomer && r.CrossFit != crossFitTime:
+		p.Add("cross_fit", "%q: give %s or %s", r.CrossFit, crossFitCustomer, crossFitTime)
 	}
+	r.checkClusters(&p)
 	for i, name := range r.Segments {
 		if _, err := parseSegment(name); err != nil {
 			p.Add("segments["+strconv.Itoa(i)+"]", "%v", err)
@@ -203,6 +233,12 @@ func (r *Request) prepare(now time.Time) error {
 		r.Limits = estimators.DefaultLimits
 	}
 	names := map[string]bool{nameLogged: true, nameBestFixed: true, nextbest.DoNothing: true}
+	for i, a := range r.Fixed {
+		names[prefixFixed+a] = true
+		if a == "" || slices.Index(r.Fixed, a) < i {
+			p.Add("fixed["+strconv.Itoa(i)+"]", "%q: name each action once", a)
+		}
+	}
 	for i, c := range r.Candidates {
 		field := "candidates[" + strconv.Itoa(i) + "]"
 		if c.Name() == "" {

@@ -29,9 +29,13 @@ func (m moments) merge(o moments) {
 
 // modelStatistics are the moments of every fold and action.
 type modelStatistics struct {
-	width int         // features
-	folds [][]moments // [fold][action]; nil where an action has no row
+	width   int         // features
+	folds   [][]moments // [fold][action]; nil where an action has no row
+	forward bool        // a fold's model knows only the folds before it
 }
+
+// leaves reports whether the model of fold f may not know fold g.
+func leaves(forward bool, f, g int) bool { return g == f || forward && g > f }
 
 func newModelStatistics(folds, width int) *modelStatistics {
 	return &modelStatistics{width: width, folds: make([][]moments, folds)}
@@ -78,7 +82,7 @@ func (s *modelStatistics) merge(o *modelStatistics) {
 }
 
 // rewardModel predicts q(x, a) for customers of a fold from the other folds'
-// customers: a ridge regression for each action, its mean where there are no
+// customers, or for a block of time from the blocks before it: a ridge regression for each action, its mean where there are no
 // features, everybody's mean where it was never taken.
 type rewardModel struct {
 	width    int
@@ -97,7 +101,7 @@ func (s *modelStatistics) fit(actions int, ridge, lowest, highest float64) *rewa
 	for f := range s.folds {
 		var n, sum float64 // over all actions
 		for g, others := range s.folds {
-			if g == f {
+			if leaves(s.forward, f, g) {
 				continue
 			}
 			for _, o := range others {
@@ -114,7 +118,7 @@ func (s *modelStatistics) fit(actions int, ridge, lowest, highest float64) *rewa
 		for a := range actions {
 			clear(total)
 			for g, others := range s.folds {
-				if g != f && a < len(others) && others[a] != nil {
+				if !leaves(s.forward, f, g) && a < len(others) && others[a] != nil {
 					total.merge(others[a])
 				}
 			}

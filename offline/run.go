@@ -14,17 +14,20 @@ import (
 const (
 	nameLogged    = "logged"
 	nameBestFixed = "best_fixed"
+	prefixFixed   = "fixed:" // and the action
 )
 
 // Run evaluates the candidates. progress, if not nil, is told how many rows
-// were read so far; both passes over the log count. Errors name the request's
-// field or the decision that cannot be used.
+// were read so far; every pass counts. The log itself is read once where the
+// spool can keep the rows (and the first pass already knows that contexts are
+// needed). Errors name the request's field or the decision that cannot be used.
 func Run(ctx context.Context, reader Reader, req Request, progress func(done int64)) (*Report, error) {
 	if err := req.prepare(time.Now()); err != nil {
 		return nil, err
 	}
-	r := &run{reader: reader, req: &req, progress: progress, actions: newDictionary(),
+	r := &run{reader: reader, req: &req, progress: progress, actions: newDictionary(), spool: newSpool(req.Spool),
 		folds: folds{salt: "offline/folds/" + strconv.FormatUint(req.Seed, 10), n: req.Folds}}
+	defer r.spool.clear()
 	s, err := r.study(ctx)
 	if err != nil {
 		return nil, err
@@ -33,6 +36,9 @@ func Run(ctx context.Context, reader Reader, req Request, progress func(done int
 		return nil, err
 	}
 	g := rangesOf(&req, s)
+	if s.ground, err = r.groundwork(ctx, s); err != nil {
+		return nil, err
+	}
 	best := bestFixed(s.fixed, r.actions.names)
 	l, err := r.evaluate(ctx, s, g, best)
 	if err != nil {
@@ -52,6 +58,8 @@ type run struct {
 	actions  *dictionary
 	folds    folds
 	done     int64
+	spool    *spool
+	final    bool // no pass follows the current one: its rows need not be kept
 
 	// Of the current batch: each row's fold and lane.
 	customer   string
@@ -134,17 +142,20 @@ func (r *run) assign(b *nextbest.Batch) error {
 	return nil
 }
 
-// pass streams the log once; each lane's function sees every batch and takes
-// the rows that are its own. Lanes run at the same time where parallel.
+// pass streams the rows once; each lane's function sees every batch and takes the
+// rows that are its own. Lanes run at the same time where parallel. The rows come
+// from the spool where an earlier pass has filled it, else from the log, and fill
+// it for the passes that follow. A lane must not write to a batch, nor use it
+// after it has returned.
 func (r *run) pass(ctx context.Context, contexts, parallel bool, begin func(b *nextbest.Batch) error, lane func(lane int, b *nextbest.Batch) error) error {
 	r.actions.begin()
 	r.customer = ""
 	read := r.done
 	r.done = 0
 	defer func() { r.done += read }()
-	q := r.req.Query
-	q.Contexts = contexts
-	return r.reader.Rows(ctx, q, func(b *nextbest.Batch) error {
+	replayed := r.spool.holds(contexts)
+	keep := !replayed && !r.final
+	take := func(b *nextbest.Batch) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -161,30 +172,57 @@ func (r *run) pass(ctx context.Context, contexts, parallel bool, begin func(b *n
 		if err := begin(b); err != nil {
 			return err
 		}
-		var errs [lanes]error
-		if parallel {
-			var wg sync.WaitGroup
-			for k := 1; k < lanes; k++ {
-				wg.Go(func() { errs[k] = lane(k, b) })
-			}
-			errs[0] = lane(0, b)
-			wg.Wait()
-		} else {
-			for k := range lanes {
-				errs[k] = lane(k, b)
-			}
-		}
-		for _, err := range errs {
-			if err != nil {
-				return err
-			}
+		if err := r.lanes(b, parallel, keep, lane); err != nil {
+			return err
 		}
 		r.done += int64(b.N())
 		if r.progress != nil {
 			r.progress(read + r.done)
 		}
 		return nil
-	})
+	}
+	if replayed {
+		return r.spool.replay(ctx, contexts, take)
+	}
+	if keep {
+		r.spool.begin(contexts)
+	}
+	q := r.req.Query
+	q.Contexts = contexts
+	if err := r.reader.Rows(ctx, q, take); err != nil {
+		return err
+	}
+	if keep {
+		r.spool.end()
+	}
+	return nil
+}
+
+// lanes gives a batch to every lane and, where it is to be kept, to the spool
+// beside them.
+func (r *run) lanes(b *nextbest.Batch, parallel, keep bool, lane func(lane int, b *nextbest.Batch) error) error {
+	var errs [lanes]error
+	var wg sync.WaitGroup
+	if keep {
+		wg.Go(func() { r.spool.append(b) })
+	}
+	for k := range lanes {
+		if parallel && k > 0 {
+			wg.Go(func() { errs[k] = lane(k, b) })
+		}
+	}
+	for k := range lanes {
+		if !parallel || k == 0 {
+			errs[k] = lane(k, b)
+		}
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkBatch refuses a batch whose columns disagree.
@@ -211,7 +249,7 @@ func (r *run) study(ctx context.Context) (*study, error) {
 	var ss [lanes]*study
 	var open [lanes]string
 	width := -1
-	err := r.pass(ctx, false, true, func(b *nextbest.Batch) error {
+	err := r.pass(ctx, r.needsContexts(), true, func(b *nextbest.Batch) error {
 		switch {
 		case width < 0:
 			width = b.Width
@@ -262,26 +300,31 @@ func (r *run) study(ctx context.Context) (*study, error) {
 
 // evaluate is the second pass.
 func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*lane, error) {
-	model := s.model.fit(len(r.actions.names), r.req.Ridge, g.rewardMin, g.rewardMax)
-	if s.sample != nil {
-		if s.other > 0 {
-			return nil, nextbest.FieldErrorf("reward_model", "logistic predicts rewards of 0 and 1, and %d rows have others; take %s", s.other, modelRidge)
-		}
-		s.sample.fit(model, r.req.Folds, r.req.Ridge)
+	model, err := r.model(s, g)
+	if err != nil {
+		return nil, err
 	}
 	nothing := r.actions.find(nextbest.DoNothing)
+	always := make([]int32, len(r.req.Fixed))
+	for i, a := range r.req.Fixed {
+		always[i] = r.actions.find(a)
+	}
 	tried := s.tried(len(r.actions.names))
 	forks, parallel := forkAll(r.req.Candidates)
 	ls := [lanes]*lane{
-		newLane(r.req, r.req.Candidates, g, model, best, nothing, tried, s.first),
-		newLane(r.req, forks, g, model, best, nothing, tried, s.first),
+		newLane(r.req, r.req.Candidates, g, model, best, nothing, always, tried, s.first),
+		newLane(r.req, forks, g, model, best, nothing, always, tried, s.first),
 	}
 	if s.rows == 0 {
 		return ls[0], nil
 	}
+	for _, l := range ls {
+		r.furnish(l, s, g)
+	}
 	var open [lanes]string
 	known := len(r.actions.names)
-	err := r.pass(ctx, needContexts(r.req.Candidates, s.schemas()) || ls[0].segmenter.nested(), parallel, func(b *nextbest.Batch) error {
+	r.final = true
+	err = r.pass(ctx, needContexts(r.req.Candidates, s.schemas()) || ls[0].segmenter.nested(), parallel, func(b *nextbest.Batch) error {
 		if len(r.actions.names) != known || b.Width > 0 && model.width == 0 {
 			return nextbest.Errorf(nextbest.Conflict, "the log changed while it was read: set the query's position (upto) and run again")
 		}
@@ -299,7 +342,7 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 			if p := b.Propensity[i]; p != p {
 				continue // counted by the first pass; the report refuses
 			}
-			if err := l.row(b, i, int(r.foldOf[i]), r.actions.local); err != nil {
+			if err := l.row(b, i, int(r.foldOf[i]), r.part(i, b, s), r.actions.local); err != nil {
 				return err
 			}
 		}
@@ -315,6 +358,17 @@ func (r *run) evaluate(ctx context.Context, s *study, g ranges, best []int32) (*
 		ls[0].merge(l)
 	}
 	return ls[0], nil
+}
+
+// needsContexts reports whether the passes after the first need contexts whatever
+// schemas the rows' features are in: the first then reads them for the spool.
+func (r *run) needsContexts() bool {
+	for _, c := range r.req.Candidates {
+		if _, ok := c.(ContextFree); !ok {
+			return true
+		}
+	}
+	return newSegmenter(r.req.Segments).nested()
 }
 
 // forkAll returns copies that may run beside the candidates, or the candidates

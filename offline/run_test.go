@@ -262,7 +262,8 @@ func TestRunBoundsOffSupport(t *testing.T) {
 	}
 }
 
-// Without a declared floor, and for learning loggers, intervals are by betting.
+// Without a declared floor, and for learning loggers, the usual intervals are by
+// betting; with a floor, a learning logger's log has a confidence sequence too.
 func TestRunWithoutFloor(t *testing.T) {
 	s := conversions()
 	s.Undeclared = true
@@ -272,7 +273,7 @@ func TestRunWithoutFloor(t *testing.T) {
 		req.Adaptive = adapt
 		report := evaluated(t, s, req)
 		x := get(t, report, "best")
-		if x.IPS.Method != methodBetting || x.VsLogged.Method != methodBetting || x.DR.Method != methodNormal || x.Value != nil {
+		if x.IPS.Method != methodBetting || x.VsLogged.Method != methodBetting || x.DR.Method != methodNormal || (x.Value != nil) != adapt || adapt && x.Main().Method != methodSequence {
 			t.Errorf("%s: %+v", name, x)
 		}
 		v := s.Best().Value()
@@ -390,5 +391,32 @@ func TestGatesShareTheError(t *testing.T) {
 	req.Looks = []int{0, 1}
 	if _, err := Run(t.Context(), s, req, nil); err == nil || !strings.Contains(err.Error(), "looks") {
 		t.Errorf("look 0: %v", err)
+	}
+}
+
+// A fixed action is valued as what it is: always that action where it is
+// eligible, else nothing; one that was never eligible is refused.
+func TestRunFixedBaselines(t *testing.T) {
+	s := conversions()
+	req := request(s, s.Best())
+	req.Fixed = []string{s.name(2), nextbest.DoNothing, "offer-99"}
+	report := evaluated(t, s, req)
+	two := get(t, report, "fixed:"+s.name(2))
+	if !two.Baseline || two.Refused() || two.Gate != nil {
+		t.Fatalf("%+v", *two)
+	}
+	if v := s.Always(2).Value(); math.Abs(two.DR.Value-v) > 1.7*(two.DR.High-two.DR.Low) || two.VsLogged == nil {
+		t.Errorf("%+v, truth %v", *two.DR, v)
+	}
+	idle, alike := get(t, report, nextbest.DoNothing), get(t, report, "fixed:"+nextbest.DoNothing)
+	if *idle.DR != *alike.DR || *idle.IPS != *alike.IPS {
+		t.Errorf("always doing nothing is %+v, do-nothing %+v", *alike.DR, *idle.DR)
+	}
+	if never := get(t, report, "fixed:offer-99"); !never.Refused() || never.DR != nil || !strings.Contains(never.Verdict, "never an eligible action") {
+		t.Errorf("%+v", *never)
+	}
+	req.Fixed = []string{s.name(2), s.name(2)}
+	if _, err := Run(context.Background(), s, req, nil); err == nil || !strings.Contains(err.Error(), "fixed[1]") {
+		t.Errorf("an action named twice: %v", err)
 	}
 }

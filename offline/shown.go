@@ -11,6 +11,10 @@ type Shown struct {
 	Estimator  string         `json:"estimator"` // with its hyperparameter, as asked
 	Parameters map[string]any `json:"parameters,omitempty"`
 	Figure
+	// Unit is what the value is a value of, where that is not a decided row: list.
+	// Logged is then what ran earned by the same unit.
+	Unit   string  `json:"unit,omitempty"`
+	Logged *Figure `json:"logged,omitempty"`
 	// Note says what the estimate or its interval leaves out.
 	Note    string `json:"note,omitempty"`
 	Formula string `json:"formula"`
@@ -25,9 +29,13 @@ type extras struct {
 	choices []estimators.Choice
 	totals  []estimators.Accumulator
 	rows    []estimators.Row // of the current customer
+	mrdr    []estimators.Row // the same by MRDR's model, where asked for
+	lists   listTally        // where asked for
 	boot    *estimators.PoissonBootstrap
 	id      uint64 // of the current customer
 	sums    [4]float64
+
+	clustered, seen float64 // mass on clusters that the log tries, over rows
 }
 
 // The sums of the bootstrap, by place.
@@ -75,10 +83,18 @@ func (e *extras) add(row *estimators.Row) {
 
 // close ends the current customer, whose sums are c.
 func (e *extras) close(c *estimators.Customer) {
-	for _, t := range e.totals {
-		t.Add(e.rows)
+	lists := e.lists.take()
+	for i, t := range e.totals {
+		switch c := &e.choices[i]; {
+		case reads(c, estimators.ColumnMRDR):
+			t.Add(e.mrdr)
+		case listed(c):
+			t.Add(lists)
+		default:
+			t.Add(e.rows)
+		}
 	}
-	e.rows = e.rows[:0]
+	e.rows, e.mrdr = e.rows[:0], e.mrdr[:0]
 	if e.boot != nil {
 		e.sums[sumWeighted], e.sums[sumWeight] = c.WeightedReward, c.Weight
 		e.sums[sumRows], e.sums[sumRobust] = c.Rows, c.Model+c.Correction
@@ -90,26 +106,44 @@ func (e *extras) merge(o *extras) {
 	for i, t := range e.totals {
 		t.Merge(o.totals[i])
 	}
+	e.clustered += o.clustered
+	e.seen += o.seen
 	if e.boot != nil {
 		e.boot.Merge(o.boot)
 	}
 }
 
-// figures returns what was asked for.
-func (e *extras) figures(j *judge, ev evidence) []Shown {
+// figures returns what was asked for; where the candidate's actions lack support,
+// what may be said by their clusters alone.
+func (e *extras) figures(j *judge, ev evidence, r *Result, boundsOnly bool) []Shown {
 	var out []Shown
 	for i := range e.choices {
 		c := &e.choices[i]
+		if boundsOnly && c.Name != "mips" {
+			continue
+		}
 		s := Shown{Estimator: c.String(), Formula: c.Formula, Source: c.Source}
 		x, err := e.totals[i].Estimate()
-		if f := ev.figure(x, err); f != nil {
-			s.Figure, s.Parameters, s.Note = *f, parametersOf(c, e.totals[i]), noteOf(c)
-		} else {
+		f := ev.figure(x, err)
+		if c.Name == "adaptive_aipw" && err == nil {
+			if f = j.sequence(x, err, r.Diagnostics.MatchedConversions); f == nil {
+				err = errFewMatched
+			}
+		}
+		switch problem := e.problem(j, c, r); {
+		case problem != "":
+			s.Problem = problem
+		case f == nil:
 			s.Problem = problemOf(err)
+		default:
+			s.Figure, s.Parameters, s.Note = *f, parametersOf(c, e.totals[i]), noteOf(c)
+		}
+		if listed(c) && s.Problem == "" {
+			s.Unit, s.Logged = unitList, ev.figure(j.ran.Estimate())
 		}
 		out = append(out, s)
 	}
-	if e.boot == nil {
+	if e.boot == nil || boundsOnly {
 		return out
 	}
 	for _, b := range []struct {

@@ -72,16 +72,20 @@ func TestPicked(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Simulation, *Request)
 		want   string
+		ips    string
+		why    string
 	}{
-		"fixed, floored": {func(*Simulation, *Request) {}, methodLikelihood},
-		"no floor":       {func(s *Simulation, _ *Request) { s.Undeclared = true }, methodBetting},
-		"adaptive":       {func(_ *Simulation, r *Request) { r.Adaptive = true }, methodBetting},
+		"fixed, floored":        {func(*Simulation, *Request) {}, methodLikelihood, methodLikelihood, "fixed logger"},
+		"no floor":              {func(s *Simulation, _ *Request) { s.Undeclared = true }, methodBetting, methodBetting, "declared floor"},
+		"adaptive":              {func(_ *Simulation, r *Request) { r.Adaptive = true }, methodSequence, methodBetting, "10 blocks of time"},
+		"adaptive, no floor":    {func(s *Simulation, r *Request) { r.Adaptive, s.Undeclared = true, true }, methodBetting, methodBetting, "needs a declared exploration floor"},
+		"adaptive, by customer": {func(_ *Simulation, r *Request) { r.Adaptive, r.CrossFit = true, "customer" }, methodBetting, methodBetting, "cross_fit time"},
 	} {
 		s := conversions()
 		req := request(s, s.Best())
 		c.change(s, &req)
 		report := evaluated(t, s, req)
-		if ips := get(t, report, "best").IPS; report.Picked.Interval != c.want || report.Picked.Why == "" || ips.Method != c.want {
+		if ips := get(t, report, "best").IPS; report.Picked.Interval != c.want || !strings.Contains(report.Picked.Why, c.why) || ips.Method != c.ips {
 			t.Errorf("%s: picked %+v, IPS by %s, want %s", name, report.Picked, ips.Method, c.want)
 		}
 	}

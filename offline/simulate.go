@@ -33,6 +33,7 @@ type Simulation struct {
 	Redraw     float64 // share of decisions changed to do-nothing after logging
 	Unlogged   float64 // share of rows without a propensity
 	Undeclared bool    // no floor is declared
+	Lost       float64 // share of the holdout's customers that never reach the log
 	Broken     bool    // on the second day the rule's action is drawn half as often as logged
 }
 
@@ -161,6 +162,15 @@ func (p SimulatedPolicy) Value() (v float64) {
 	return v
 }
 
+// shares are the arms that every customer might have been in, nil without a
+// holdout.
+func (s *Simulation) shares() *nextbest.ArmShares {
+	if s.Holdout == 0 {
+		return nil
+	}
+	return &nextbest.ArmShares{Arms: []string{holdoutArm, ""}, Shares: []float64{s.Holdout, 1 - s.Holdout}}
+}
+
 // Rows streams the simulated log; of the query only the batch size counts.
 func (s *Simulation) Rows(ctx context.Context, q nextbest.Query, f func(*nextbest.Batch) error) error {
 	size := q.BatchSize
@@ -190,7 +200,7 @@ func (s *Simulation) Rows(ctx context.Context, q nextbest.Query, f func(*nextbes
 		*b = nextbest.Batch{Actions: b.Actions, Width: b.Width, Decision: b.Decision[:0], Time: b.Time[:0], Customer: b.Customer[:0],
 			Offsets: b.Offsets[:1], Eligible: b.Eligible[:0], Probabilities: b.Probabilities[:0], Chosen: b.Chosen[:0],
 			Propensity: b.Propensity[:0], Floor: b.Floor[:0], X: b.X[:0], Policies: b.Policies[:0], Experiment: b.Experiment[:0],
-			Arm: b.Arm[:0], Reward: b.Reward[:0], Matched: b.Matched[:0]}
+			Arm: b.Arm[:0], Shares: b.Shares[:0], Reward: b.Reward[:0], Matched: b.Matched[:0]}
 		return nil
 	}
 	n := 0
@@ -202,6 +212,9 @@ func (s *Simulation) Rows(ctx context.Context, q nextbest.Query, f func(*nextbes
 			liking = float64(2 * rng.IntN(2))
 		}
 		held := s.Holdout > 0 && rng.Float64() < s.Holdout
+		if held && s.Lost > 0 && rng.Float64() < s.Lost {
+			continue
+		}
 		for range s.Each {
 			s.row(b, rng, n, customer, kind, liking, eligible[kind], served[kind], held)
 			n++
@@ -283,7 +296,11 @@ func (s *Simulation) row(b *nextbest.Batch, rng *rand.Rand, n int, customer stri
 	}
 	b.Policies = append(b.Policies, "rule@1")
 	b.Experiment = append(b.Experiment, "")
-	b.Arm = append(b.Arm, "")
+	arm := ""
+	if held {
+		arm = holdoutArm
+	}
+	b.Arm, b.Shares = append(b.Arm, arm), append(b.Shares, s.shares())
 	b.Reward = append(b.Reward, reward)
 	b.Matched = append(b.Matched, matched)
 }

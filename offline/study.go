@@ -17,13 +17,14 @@ import (
 // whether its propensities hold, and the sufficient statistics of the reward
 // model and of the best fixed action.
 type study struct {
-	req     *Request
-	model   *modelStatistics
-	sample  *logisticSample   // nil unless the reward model is logistic
-	fixed   []fixedStatistics // by fold
-	calib   estimators.Calibration
-	z       []float64 // scratch (1, x, r)
-	nothing int32
+	req       *Request
+	modelRows                   // empty where the model is cross-fitted by time, but for its width
+	times     *timeSample       // nil unless blocks of time are needed
+	ground    *groundwork       // of the pass after the first
+	fixed     []fixedStatistics // by fold
+	calib     estimators.Calibration
+	ratio     *sampleRatio
+	nothing   int32
 
 	rows, customers        int64
 	missing                int64 // rows without a propensity
@@ -39,6 +40,7 @@ type study struct {
 	bare                   int64 // rows without the features of the others
 	floor                  float64
 	rewardMin, rewardMax   float64
+	rewardLeast            float64 // above 0
 	rewardSum              estimators.Ratio
 	first, last            int64
 	other                  int64 // rewards other than 0 and 1
@@ -55,19 +57,18 @@ type study struct {
 }
 
 func newStudy(req *Request, width int) *study {
-	s := &study{req: req, model: newModelStatistics(req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
-		z: make([]float64, width+2), floor: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
+	s := &study{req: req, ratio: newSampleRatio(&req.Query), modelRows: newModelRows(req, req.Folds, width), fixed: make([]fixedStatistics, req.Folds),
+		floor: math.Inf(1), rewardLeast: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1),
 		first: math.MaxInt64, last: math.MinInt64, policies: map[string]int64{}, features: map[string]bool{}, arms: map[string]bool{}, nothing: -1}
-	if req.RewardModel == modelLogistic {
-		s.sample = &logisticSample{}
+	if needsBlocks(req) {
+		s.times = &timeSample{}
 	}
 	return s
 }
 
 // widen gives the reward model features after rows that had none.
 func (s *study) widen(width int) {
-	s.model.widen(width)
-	s.z = make([]float64, width+2)
+	s.modelRows.widen(width)
 	s.bare = s.rows
 }
 
@@ -99,6 +100,7 @@ func (s *study) closeCustomer() {
 func (s *study) open(customer string) {
 	s.closeCustomer()
 	s.inCustomer = true
+	s.ratio.open()
 	s.inTraining = false
 	for i := range s.req.Training {
 		s.inTraining = s.inTraining || s.req.Training[i].Contains(customer)
@@ -116,6 +118,9 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	s.cRows++
 	s.cReward += r
 	s.rewardMin, s.rewardMax = min(s.rewardMin, r), max(s.rewardMax, r)
+	if r > 0 {
+		s.rewardLeast = min(s.rewardLeast, r)
+	}
 	if r != 0 && r != 1 {
 		s.other++
 	}
@@ -125,6 +130,7 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	}
 	s.eligible += int64(len(eligible))
 	s.countPolicy(b.Policies[i])
+	s.ratio.row(b, i)
 	if i < len(b.Features) && (b.Features[i] != s.lastFeatures || len(s.features) == 0) {
 		s.lastFeatures = b.Features[i]
 		s.features[s.lastFeatures] = true
@@ -166,18 +172,16 @@ func (s *study) row(b *nextbest.Batch, i int, fold uint8, d *dictionary) error {
 	}
 
 	taken := d.local[eligible[b.Chosen[i]]]
-	s.z[0] = 1
-	if !features(s.z[1:len(s.z)-1], b, i) {
+	switch {
+	case s.req.CrossFit == crossFitTime: // once the blocks are known
+		if b.Width != s.model.width {
+			s.bare++
+		}
+	case !s.modelRows.add(b, i, fold, taken, r):
 		s.bare++
 	}
-	s.z[len(s.z)-1] = r
-	s.model.at(int(fold), taken).add(s.z)
-	if s.sample != nil {
-		var x []float32
-		if b.Width == len(s.z)-2 {
-			x = b.X[i*b.Width : (i+1)*b.Width]
-		}
-		s.sample.add(sampleKey(b.Decision[i], int(taken)), fold, taken, x, r)
+	if s.times != nil {
+		s.times.add(sampleKey(b.Decision[i], int(taken)), b.Time[i])
 	}
 
 	p := b.Propensity[i]
@@ -241,14 +245,15 @@ func (s *study) flushPolicy() {
 func (s *study) merge(o *study) {
 	s.flushPolicy()
 	o.flushPolicy()
-	s.model.merge(o.model)
-	if s.sample != nil {
-		s.sample.merge(o.sample)
+	s.modelRows.merge(&o.modelRows)
+	if s.times != nil {
+		s.times.merge(o.times)
 	}
 	for f := range s.fixed {
 		s.fixed[f].merge(&o.fixed[f])
 	}
 	s.calib.Merge(&o.calib)
+	s.ratio.merge(o.ratio)
 	s.rows += o.rows
 	s.customers += o.customers
 	s.missing += o.missing
@@ -264,7 +269,7 @@ func (s *study) merge(o *study) {
 	s.bare += o.bare
 	s.other += o.other
 	s.floor = min(s.floor, o.floor)
-	s.rewardMin, s.rewardMax = min(s.rewardMin, o.rewardMin), max(s.rewardMax, o.rewardMax)
+	s.rewardMin, s.rewardMax, s.rewardLeast = min(s.rewardMin, o.rewardMin), max(s.rewardMax, o.rewardMax), min(s.rewardLeast, o.rewardLeast)
 	s.first, s.last = min(s.first, o.first), max(s.last, o.last)
 	s.rewardSum.Merge(&o.rewardSum)
 	for p, n := range o.policies {

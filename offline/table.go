@@ -3,6 +3,7 @@ package offline
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,12 @@ func (r *Report) writeShown(b *strings.Builder) {
 			row := []string{x.Name, e.Estimator, "–", e.Problem}
 			if e.Problem == "" && !x.Refused() {
 				row[2], row[3] = fmt.Sprintf("%s [%s, %s]", number(e.Value), number(e.Low), number(e.High)), strings.ReplaceAll(e.Method, "_", " ")
+				if e.Unit != "" {
+					row[2] += " per " + e.Unit
+				}
+				if e.Logged != nil {
+					row[3] += "; what ran " + number(e.Logged.Value)
+				}
 			}
 			rows = append(rows, row)
 		}
@@ -23,6 +30,19 @@ func (r *Report) writeShown(b *strings.Builder) {
 	if len(rows) > 1 {
 		writeColumns(b, rows)
 	}
+	for i, e := range r.shown() {
+		if e.Note != "" && slices.IndexFunc(r.shown(), func(o Shown) bool { return o.Estimator == e.Estimator }) == i {
+			fmt.Fprintf(b, "note: %s: %s.\n", e.Estimator, e.Note)
+		}
+	}
+}
+
+// shown are the estimates that were asked for, of every candidate.
+func (r *Report) shown() (out []Shown) {
+	for i := range r.Results {
+		out = append(out, r.Results[i].Estimates...)
+	}
+	return out
 }
 
 // writeSegments writes the segments that were asked for.
@@ -82,7 +102,7 @@ func (r *Report) writeTree(b *strings.Builder) {
 // WriteTable writes the report for a terminal: one line for each policy, then
 // refusals with their cures, and warnings.
 func (r *Report) WriteTable(w io.Writer) error {
-	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("DR [%.0f%%]", 100*r.Level), "", "ESS", "verdict"}
+	head := []string{"candidate", "IPS", "SNIPS", "DM", fmt.Sprintf("%s [%.0f%%]", r.MainName(), 100*r.Level), "", "ESS", "verdict"}
 	rows := [][]string{head}
 	axis := r.axis()
 	for i := range r.Results {
@@ -105,9 +125,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 					row[1+k] = number(f.Value)
 				}
 			}
-			if x.DR != nil {
-				row[4] = fmt.Sprintf("%s [%s, %s]", number(x.DR.Value), number(x.DR.Low), number(x.DR.High))
-				row[5] = axis.draw(x.DR.Low, x.DR.Value, x.DR.High)
+			if f := x.Main(); f != nil {
+				row[4] = fmt.Sprintf("%s [%s, %s]", number(f.Value), number(f.Low), number(f.High))
+				row[5] = axis.draw(f.Low, f.Value, f.High)
 			}
 		}
 		rows = append(rows, row)
@@ -116,7 +136,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "%s rows · %s customers · %s converting rows · seed %d · %s\n",
 		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
 	writeColumns(&b, rows)
+	r.writeComparisons(&b)
 	r.writeShown(&b)
+	r.writeDistributions(&b)
 	r.writeSegments(&b)
 	r.writeTree(&b)
 	said := map[string]bool{}
@@ -143,10 +165,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 func (r *Report) axis() textAxis {
 	s := emptySpan()
 	for i := range r.Results {
-		if x := &r.Results[i]; !x.Refused() && x.DR != nil {
-			s.see(x.DR.Low)
-			s.see(x.DR.High)
-			s.see(x.DR.Value)
+		if x := &r.Results[i]; !x.Refused() && x.Main() != nil {
+			s.see(x.Main().Low)
+			s.see(x.Main().High)
+			s.see(x.Main().Value)
 		}
 	}
 	return textAxis(s)

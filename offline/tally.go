@@ -32,8 +32,10 @@ type tally struct {
 	unanswered              unanswered
 	boundsToo, compareFixed bool
 	isLogged                bool
-	extras                  *extras   // candidates only; nil where nothing more is asked for
-	segments                *segments // candidates only
+	extras                  *extras            // candidates only; nil where nothing more is asked for
+	segments                *segments          // candidates only
+	adaptive                *adaptiveTally     // nil unless weighted AIPW is computed
+	distribution            *distributionTally // nil unless asked for
 }
 
 // ranges are what the first pass fixed for the second.
@@ -60,7 +62,7 @@ func newTally(g ranges) *tally {
 // the probabilities of the policy that served it, which are not the mixture's
 // where arms were mixed.
 func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segmenter) {
-	t.customer.Add(row)
+	t.take(row)
 	t.sensitivity.Add(row.Weight, row.Reward)
 	if t.extras != nil {
 		t.extras.add(row)
@@ -71,6 +73,17 @@ func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segme
 	t.drift.add(b.Policies[i], b.Time[i], own.Weight, own.Support)
 	t.weights.add(row.Weight)
 	t.days.add(b.Time[i], row)
+}
+
+// take takes one row of any policy.
+func (t *tally) take(row *estimators.Row) {
+	t.customer.Add(row)
+	if t.adaptive != nil {
+		t.adaptive.rows = append(t.adaptive.rows, *row)
+	}
+	if t.distribution != nil {
+		t.distribution.rows = append(t.distribution.rows, estimators.CDFRow{Weight: row.Weight, Reward: row.Reward})
+	}
 }
 
 // close ends the current customer; fixed is the best fixed action's sum of it,
@@ -91,6 +104,12 @@ func (t *tally) close(fixed *estimators.Customer, chosen bool, g *ranges) {
 	}
 	if t.extras != nil {
 		t.extras.close(c)
+	}
+	if t.adaptive != nil {
+		t.adaptive.close()
+	}
+	if t.distribution != nil {
+		t.distribution.close()
 	}
 	if t.segments != nil {
 		t.segments.close()
@@ -139,6 +158,12 @@ func (t *tally) merge(o *tally) {
 	t.days.merge(&o.days)
 	if t.extras != nil {
 		t.extras.merge(o.extras)
+	}
+	if t.adaptive != nil {
+		t.adaptive.total.Merge(o.adaptive.total)
+	}
+	if t.distribution != nil {
+		t.distribution.cdf.Merge(o.distribution.cdf)
 	}
 	t.unanswered.merge(&o.unanswered)
 	if t.segments != nil {

@@ -18,28 +18,33 @@ import (
 
 type evaluateCmd struct {
 	remote
-	Placement   string    `help:"Placement whose log answers."`
-	Candidates  []string  `arg:"" optional:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
-	Spec        []string  `help:"Policy that is not registered, from a JSON file with its specification; repeatable." placeholder:"NAME=FILE" sep:"none"`
-	TrainFrom   time.Time `help:"Specifications that learn are trained on decisions at or after (RFC 3339)."`
-	TrainTo     time.Time `help:"… on decisions before; evaluate from there on, with --from."`
-	TrainSplit  string    `help:"… on these customers; evaluate others, with --split of the same salt." placeholder:"SALT:FROM:TO"`
-	Source      string    `help:"Rows of this import alone, or live; without it, all."`
-	From        time.Time `help:"Decisions at or after (RFC 3339)."`
-	To          time.Time `help:"Decisions before (RFC 3339)."`
-	Objective   string    `help:"Objective, id@version; without it, the placement's."`
-	Reward      string    `help:"One reward kind instead of an objective."`
-	Split       string    `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
-	RewardMin   *float64  `help:"Least that one decision can be worth by the objective." placeholder:"N"`
-	RewardMax   *float64  `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
-	RewardModel string    `help:"Of DM and DR: ridge, or logistic for rewards of 0 and 1." enum:"ridge,logistic" default:"ridge"`
-	Segment     []string  `help:"Show the candidates by this key as well: policy, day, arm, context.<key> or customer.<key>." placeholder:"KEY"`
-	Tree        bool      `help:"Say for whom which action is best, by a tree of two questions."`
-	Bootstrap   int       `help:"Replicates of a Poisson bootstrap by customer; 0: none." default:"0"`
-	Seed        uint64    `help:"Seed of the cross-fitting folds." default:"7"`
-	JSON        bool      `help:"Print the report as JSON on standard output."`
-	HTML        string    `help:"Write the report as a page that stands alone." placeholder:"FILE"`
-	Plot        string    `help:"Write the intervals as a picture (SVG)." placeholder:"FILE"`
+	Placement    string            `help:"Placement whose log answers."`
+	Candidates   []string          `arg:"" optional:"" name:"candidate" help:"Policy version, with a model where it needs one: rules@2, lints@3/814."`
+	Spec         []string          `help:"Policy that is not registered, from a JSON file with its specification; repeatable." placeholder:"NAME=FILE" sep:"none"`
+	TrainFrom    time.Time         `help:"Specifications that learn are trained on decisions at or after (RFC 3339)."`
+	TrainTo      time.Time         `help:"… on decisions before; evaluate from there on, with --from."`
+	TrainSplit   string            `help:"… on these customers; evaluate others, with --split of the same salt." placeholder:"SALT:FROM:TO"`
+	Source       string            `help:"Rows of this import alone, or live; without it, all."`
+	From         time.Time         `help:"Decisions at or after (RFC 3339)."`
+	To           time.Time         `help:"Decisions before (RFC 3339)."`
+	Objective    string            `help:"Objective, id@version; without it, the placement's."`
+	Reward       string            `help:"One reward kind instead of an objective."`
+	Split        string            `help:"Only these customers: salt:from:to, such as s1:0.5:1." placeholder:"SALT:FROM:TO"`
+	RewardMin    *float64          `help:"Least that one decision can be worth by the objective." placeholder:"N"`
+	RewardMax    *float64          `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
+	Baseline     []string          `help:"Show this beside what ran, the best fixed action and do-nothing: fixed:ACTION, always that action where it is eligible." placeholder:"fixed:ACTION"`
+	RewardModel  string            `help:"Of DM and DR: ridge, or logistic for rewards of 0 and 1." enum:"ridge,logistic" default:"ridge"`
+	CrossFit     string            `help:"Which rows predict a row: customer (those of other customers) or time (earlier blocks of time); without it, time where the logger learned." placeholder:"BY"`
+	Cluster      map[string]string `help:"Cluster of an action, for mips and offcem; others are clusters of their own." mapsep:"," placeholder:"ACTION=CLUSTER"`
+	ClusterBy    string            `help:"Clusters from the actions' definitions instead: group or goal." placeholder:"MEMBER"`
+	Distribution bool              `help:"Of rewards of several sizes: quantiles and the means of the worst and the best decisions."`
+	Segment      []string          `help:"Show the candidates by this key as well: policy, day, arm, context.<key> or customer.<key>." placeholder:"KEY"`
+	Tree         bool              `help:"Say for whom which action is best, by a tree of two questions."`
+	Bootstrap    int               `help:"Replicates of a Poisson bootstrap by customer; 0: none." default:"0"`
+	Seed         uint64            `help:"Seed of the cross-fitting folds." default:"7"`
+	JSON         bool              `help:"Print the report as JSON on standard output."`
+	HTML         string            `help:"Write the report as a page that stands alone." placeholder:"FILE"`
+	Plot         string            `help:"Write the intervals as a picture (SVG)." placeholder:"FILE"`
 	fileFlags
 }
 
@@ -52,7 +57,8 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 		return c.runFile(ctx, t)
 	}
 	ask := api.Evaluation{Placement: c.Placement, Source: c.Source, From: c.From, To: c.To, Objective: c.Objective, Reward: c.Reward, Seed: c.Seed, RewardMin: c.RewardMin, RewardMax: c.RewardMax,
-		Estimators: c.Estimator, RewardModel: c.RewardModel, Bootstrap: c.Bootstrap, Segments: c.Segment, Tree: c.Tree}
+		Baselines: c.Baseline, Estimators: c.Estimator, RewardModel: c.RewardModel, Bootstrap: c.Bootstrap, Segments: c.Segment, Tree: c.Tree,
+		CrossFit: c.CrossFit, Clusters: c.Cluster, ClusterBy: c.ClusterBy, Distribution: c.Distribution}
 	for _, name := range c.Candidates {
 		policy, number, has := strings.Cut(name, "/")
 		ref := api.CandidateRef{Policy: policy}

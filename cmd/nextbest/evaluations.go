@@ -51,7 +51,10 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		return nil, err
 	}
 	request.Query, request.Seed, request.Folds = q, ask.Seed, ask.Folds
-	request.Adaptive, request.Definitions = e.adaptive(ask.Placement), catalogue.Revision
+	request.Adaptive, request.Definitions, request.Spool = e.adaptive(ask.Placement), catalogue.Revision, e.spool()
+	if request.Clusters, err = clustersOf(e.p.definitions.List(nextbest.KindAction), ask); err != nil {
+		return nil, err
+	}
 	for i, c := range ask.Candidates {
 		ranges, err := e.add(ctx, &request, catalogue, i, c)
 		if err != nil {
@@ -64,6 +67,12 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 		}
 	}
 	return offline.Run(ctx, e.p.store, request, progress)
+}
+
+// spool keeps rows between passes in the data folder, which can be written to
+// everywhere: a container's folder for temporary files may be missing or memory.
+func (e evaluator) spool() offline.Spool {
+	return offline.Spool{Dir: e.p.folder, Lost: func(err error) { e.p.log.Warn("an evaluation reads the log once for each pass", "cause", err) }}
 }
 
 // add adds the i-th candidate to a request and returns what it learned from.
@@ -95,13 +104,18 @@ func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue 
 // requestOf fills in what the caller asks to be shown, and of what.
 func requestOf(ask api.Evaluation, catalogue *decisions.Catalogue) (offline.Request, error) {
 	request := offline.Request{RewardMin: ask.RewardMin, RewardMax: ask.RewardMax, RewardModel: ask.RewardModel, Bootstrap: ask.Bootstrap,
-		Segments: ask.Segments, Tree: ask.Tree, Columns: columns(catalogue)}
+		CrossFit: ask.CrossFit, ClusterBy: ask.ClusterBy, Distribution: ask.Distribution, Segments: ask.Segments, Tree: ask.Tree, Columns: columns(catalogue)}
 	for i, name := range ask.Estimators {
 		choice, err := estimators.ParseChoice(name)
 		if err != nil {
 			return request, nextbest.FieldErrorf(fmt.Sprintf("estimators[%d]", i), "%v", err)
 		}
 		request.Estimators = append(request.Estimators, choice)
+	}
+	for _, name := range ask.Baselines {
+		if action, ok := strings.CutPrefix(name, api.FixedBaseline); ok {
+			request.Fixed = append(request.Fixed, action)
+		}
 	}
 	return request, nil
 }
@@ -143,11 +157,13 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 	if err != nil {
 		return nil, err
 	}
+	request.Spool = e.spool()
 	request.Query = nextbest.Query{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Objective: q.Objective,
 		Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Own: q.Propensity == offline.PropensityOwn}
 	request.Seed, request.Folds, request.Level, request.Delta = then.Seed, then.Folds, then.Level, then.Delta
 	request.Training, request.TrainedOn, request.Definitions = q.Training, q.TrainedOn, q.Definitions
 	request.Adaptive, request.MinSupport, request.Ridge = then.Log.Adaptive, q.MinSupport, q.Ridge
+	request.CrossFit, request.Clusters = q.CrossFit, q.Clusters
 	for i, c := range ask.Candidates {
 		if c.Spec != nil {
 			s, err := specified(&then, c.Name)
@@ -350,8 +366,8 @@ func evidence(id string, report *offline.Report, policy nextbest.Ref, model uint
 	for _, p := range report.Log.Policies {
 		ev.Ran = append(ev.Ran, p.Policy)
 	}
-	if r.DR != nil {
-		ev.Value, ev.Low, ev.High = r.DR.Value, r.DR.Low, r.DR.High
+	if f := r.Main(); f != nil {
+		ev.Value, ev.Low, ev.High = f.Value, f.Low, f.High
 	}
 	if r.Gate != nil {
 		ev.GainLow, ev.Level, ev.Look = r.Gate.Lower, 1-r.Gate.Delta, r.Gate.Look

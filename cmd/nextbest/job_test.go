@@ -258,13 +258,14 @@ func runEvaluation(t *testing.T, r *rig, path string, body any) (j finished) {
 // evaluateSpecifications: what is not registered is evaluated as if it were, and
 // again bit for bit.
 func evaluateSpecifications(t *testing.T, r *rig, model uint64) {
-	ask := obj{"placement": "shop", "split": obj{"salt": "x", "from": 0.5, "to": 1}, "seed": 7, "candidates": []obj{
-		{"policy": "lints@1", "model": model},
-		{"policy": "rules@1"},
-		{"name": "learner", "spec": obj{"algorithm": "linear_thompson", "features": "shop@1"}, "train": obj{"split": obj{"salt": "x", "from": 0, "to": 0.5}}},
-		{"name": "table", "spec": obj{"algorithm": "rules", "params": obj{"epsilon": 0.2}, "rules": []obj{{"when": "context.taste == 'women'", "action": "womens"}, {"when": "true", "action": "mens"}}}},
-		{"name": "evenly", "spec": obj{"algorithm": "uniform"}},
-	}}
+	ask := obj{"placement": "shop", "split": obj{"salt": "x", "from": 0.5, "to": 1}, "seed": 7, "baselines": []string{"logged", "fixed:mens"}, "cross_fit": "time", "distribution": true,
+		"estimators": []string{"mips", "offcem", "mrdr", "balanced", "adaptive_aipw", "cascade_dr", "position_ips"}, "clusters": obj{"mens": "letters", "womens": "letters"}, "candidates": []obj{
+			{"policy": "lints@1", "model": model},
+			{"policy": "rules@1"},
+			{"name": "learner", "spec": obj{"algorithm": "linear_thompson", "features": "shop@1"}, "train": obj{"split": obj{"salt": "x", "from": 0, "to": 0.5}}},
+			{"name": "table", "spec": obj{"algorithm": "rules", "params": obj{"epsilon": 0.2}, "rules": []obj{{"when": "context.taste == 'women'", "action": "womens"}, {"when": "true", "action": "mens"}}}},
+			{"name": "evenly", "spec": obj{"algorithm": "uniform"}},
+		}}
 	first := runEvaluation(t, r, "/v1/evaluations", ask)
 	var report offline.Report
 	if err := json.Unmarshal(first.Result, &report); err != nil {
@@ -279,6 +280,15 @@ func evaluateSpecifications(t *testing.T, r *rig, model uint64) {
 	}
 	if e, _ := report.Result("evenly"); e.Refused() || math.Abs(e.DR.Value-0.22) > 0.12 { // (.7 + 3·.05)/4 where all four may be sent
 		t.Errorf("uniform: %+v", e)
+	}
+	if f, ok := report.Result("fixed:mens"); !ok || !f.Baseline || f.DR == nil {
+		t.Errorf("always mens: %+v", f)
+	}
+	if n := len(report.Comparisons); n != 10 || report.Comparisons[1].Difference == nil {
+		t.Errorf("%d comparisons of five candidates: %+v", n, report.Comparisons)
+	}
+	if got, _ := report.Result("rules@1"); len(got.Estimates) != 7 || got.Distribution == nil || report.Query.CrossFit != "time" || report.Query.Clusters["womens"] != "letters" {
+		t.Errorf("what was asked for beside: %+v, %+v, %+v", got.Estimates, got.Distribution, report.Query)
 	}
 	made := report.Query.Specified
 	if len(made) != 3 || made[0].Trained == nil || made[0].Trained.Rows < 400 || made[1].Trained != nil || !strings.Contains(string(made[0].Spec), `"v":`) {

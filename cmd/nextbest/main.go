@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(joinNegatives(args))
 	if exit >= 0 {
 		return exit
 	}

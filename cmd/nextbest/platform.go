@@ -20,6 +20,7 @@ import (
 // platform is everything between the engines and the HTTP server, wired.
 type platform struct {
 	log         *slog.Logger
+	folder      string // of the data
 	engines     *running
 	store       *logging.Store
 	journal     *logging.Journal
@@ -44,7 +45,7 @@ type contactHistory interface {
 // in which one needs the other: engines, log, journal, definitions, customer
 // state, pipeline.
 func openPlatform(ctx context.Context, e engines, log *slog.Logger, progress func(format string, args ...any)) (_ *platform, err error) {
-	p := &platform{log: log}
+	p := &platform{log: log, folder: e.Data}
 	defer func() {
 		if err != nil {
 			p.Close()

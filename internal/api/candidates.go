@@ -36,6 +36,26 @@ type TrainingSet struct {
 // taken are the names of what stands beside every candidate.
 var taken = []string{"logged", "best_fixed", nextbest.DoNothing}
 
+// FixedBaseline, followed by an action, is the baseline that always takes it
+// where it is eligible, and else does nothing.
+const FixedBaseline = "fixed:"
+
+// checkBaselines refuses baselines that there are none of.
+func (s *Server) checkBaselines(e *Evaluation, p *nextbest.Problems) {
+	for i, name := range e.Baselines {
+		field := fmt.Sprintf("baselines[%d]", i)
+		action, fixed := strings.CutPrefix(name, FixedBaseline)
+		switch {
+		case slices.Index(e.Baselines, name) < i:
+			p.Add(field, "%q is there twice", name)
+		case !fixed && !slices.Contains(taken, name):
+			p.Add(field, "%q: give %s, or %s and an action, such as %smens-email", name, strings.Join(taken, ", "), FixedBaseline, FixedBaseline)
+		case fixed && action != nextbest.DoNothing:
+			s.known(p, field, nextbest.KindAction, action)
+		}
+	}
+}
+
 // Document returns a policy's specification as it is kept: checked, and with the
 // defaults of today, for good.
 func (p Policy) Document() (bandit.Spec, []byte, error) {

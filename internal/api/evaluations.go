@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"nextbest"
+	"nextbest/estimators"
 )
 
 // Evaluation asks what candidates would have earned on the log.
@@ -26,15 +29,20 @@ type Evaluation struct {
 	RewardMin  *float64        `json:"reward_min,omitempty" doc:"least that one decision can be worth; absent: as seen in the log, which bounds nothing rarer"`
 	RewardMax  *float64        `json:"reward_max,omitempty" doc:"most that one decision can be worth"`
 	Candidates []CandidateRef  `json:"candidates" minItems:"1" maxItems:"20"`
-	Baselines  []string        `json:"baselines,omitempty" doc:"logged, best_fixed, do-nothing, or fixed:<action>"`
+	Baselines  []string        `json:"baselines,omitempty" maxItems:"40" doc:"fixed:<action>, always that action where it is eligible; logged, best_fixed and do-nothing are always shown"`
 	Seed       uint64          `json:"seed,omitempty" doc:"of the cross-fitting folds"`
 	Folds      int             `json:"folds,omitempty" minimum:"2" maximum:"20"`
 	// What is shown beside the usual figures.
 	Estimators  []string `json:"estimators,omitempty" maxItems:"40" doc:"beside IPS, SNIPS, DM and DR, with hyperparameters: dros:lambda=1, switch_dr:tau=slope"`
 	RewardModel string   `json:"reward_model,omitempty" enum:"ridge,logistic" doc:"absent: ridge; logistic takes rewards of 0 and 1"`
-	Segments    []string `json:"segments,omitempty" maxItems:"8" doc:"keys by whose values candidates are shown: policy, day, arm, context.<key>, customer.<key>"`
-	Tree        bool     `json:"tree,omitempty" doc:"say for whom which action is best, by a tree of two questions"`
-	Bootstrap   int      `json:"bootstrap,omitempty" minimum:"100" maximum:"10000" doc:"replicates of a Poisson bootstrap by customer; absent: none"`
+	CrossFit    string   `json:"cross_fit,omitempty" enum:"customer,time" doc:"which rows predict a row: those of other customers, or those of earlier blocks of time; absent: time where the logger learned from the rows, customer otherwise"`
+	// Clusters of actions, for the estimators mips and offcem.
+	Clusters     map[string]string `json:"clusters,omitempty" doc:"cluster of each action; an action without one is a cluster of its own"`
+	ClusterBy    string            `json:"cluster_by,omitempty" enum:"group,goal" doc:"instead of clusters: what the actions' definitions say"`
+	Distribution bool              `json:"distribution,omitempty" doc:"of rewards of several sizes: quantiles, and the means of the worst and the best decisions"`
+	Segments     []string          `json:"segments,omitempty" maxItems:"8" doc:"keys by whose values candidates are shown: policy, day, arm, context.<key>, customer.<key>"`
+	Tree         bool              `json:"tree,omitempty" doc:"say for whom which action is best, by a tree of two questions"`
+	Bootstrap    int               `json:"bootstrap,omitempty" minimum:"100" maximum:"10000" doc:"replicates of a Poisson bootstrap by customer; absent: none"`
 }
 
 // Verification asks whether logged decisions replay.
@@ -191,10 +199,34 @@ func (s *Server) checkEvaluation(ctx context.Context, e *Evaluation) error {
 	if e.Split != nil && !validSplit(e.Split) {
 		p.Add("split", "must have 0 ≤ from < to ≤ 1")
 	}
+	s.checkBaselines(e, &p)
+	checkShown(e, &p)
 	if err := s.checkCandidates(ctx, e, &p); err != nil {
 		return err
 	}
 	return p.Err("the evaluation")
+}
+
+// checkShown refuses estimators that do not exist, and clusters that say nothing.
+func checkShown(e *Evaluation, p *nextbest.Problems) {
+	if len(e.Clusters) > 0 && e.ClusterBy != "" {
+		p.Add("cluster_by", "give clusters or cluster_by, not both")
+	}
+	for _, a := range slices.Sorted(maps.Keys(e.Clusters)) {
+		if a == "" || e.Clusters[a] == "" {
+			p.Add("clusters."+a, "an action and its cluster need names")
+		}
+	}
+	for i, name := range e.Estimators {
+		field := fmt.Sprintf("estimators[%d]", i)
+		c, err := estimators.ParseChoice(name)
+		switch {
+		case err != nil:
+			p.Add(field, "%v", err)
+		case slices.Contains(c.Columns, estimators.ColumnCluster) && len(e.Clusters) == 0 && e.ClusterBy == "":
+			p.Add(field, "%s weighs clusters of actions: give clusters or cluster_by", c.Name)
+		}
+	}
 }
 
 // known refuses a reference to something that is not defined.

@@ -143,6 +143,39 @@ func TestFilePage(t *testing.T) {
 	}
 }
 
+// A page shows what an adaptive log of revenue was asked for.
+func TestRunPageOfAdaptiveRevenue(t *testing.T) {
+	sim := &offline.Simulation{Types: 3, Actions: 4, Customers: 3000, Each: 2, Rate: 0.1, Epsilon: 0.5, Revenue: true, Seed: 3}
+	q := nextbest.Query{Placement: "shop", MatureAt: sim.End().AddDate(1, 0, 0), Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "revenue", Weight: 1}}}}
+	for _, adaptive := range []bool{false, true} {
+		r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}}, Seed: 1, Adaptive: adaptive, Distribution: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := OfRun(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPage(t, p, r)
+		found := 0
+		for _, table := range p.Tables {
+			switch {
+			case table.Title == "Estimates" && strings.HasPrefix(table.Head[4], map[bool]string{false: "DR,", true: "weighted AIPW,"}[adaptive]):
+				found++
+			case table.Title == "Distribution of a decision's reward" && strings.Contains(table.Rows[0][2], map[bool]string{false: "[", true: "fixed loggers"}[adaptive]):
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("adaptive %v: tables %+v", adaptive, p.Tables)
+		}
+		var table bytes.Buffer
+		if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "mean of the best 5%") || adaptive != strings.Contains(table.String(), "weighted AIPW [95%]") {
+			t.Errorf("adaptive %v: %v\n%s", adaptive, err, table.String())
+		}
+	}
+}
+
 // uniform is a candidate that does everything alike.
 type uniform struct{}
 
@@ -162,7 +195,8 @@ func TestRunPage(t *testing.T) {
 	}
 	sim := &offline.Simulation{Types: 3, Actions: 4, Features: 2, Customers: 10000, Each: 3, Rate: 0.1, Epsilon: 0.3, Seed: 3}
 	q := nextbest.Query{Placement: "shop", MatureAt: sim.End().AddDate(1, 0, 0), Objective: nextbest.Objective{Terms: []nextbest.Term{{Reward: "conversion", Weight: 1}}}}
-	r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}}, Seed: 1, Estimators: []estimators.Choice{choice}}, nil)
+	r, err := offline.Run(context.Background(), sim, offline.Request{Query: q, Candidates: []offline.Candidate{uniform{}, sim.Best()}, Seed: 1,
+		Estimators: []estimators.Choice{choice}, Segments: []string{"day"}, Tree: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,14 +205,24 @@ func TestRunPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkPage(t, p, r)
-	if last := p.Tables[len(p.Tables)-1]; last.Title != "Other estimators" || len(last.Rows) != 1 || last.Rows[0][1] != "dros:lambda=10" {
-		t.Errorf("table %+v", last)
+	tables := map[string]Table{}
+	for _, table := range p.Tables {
+		tables[table.Title] = table
+	}
+	if others := tables["Other estimators"]; len(others.Rows) != 2 || others.Rows[0][1] != "dros:lambda=10" || !strings.Contains(others.Rows[0][5], "bias") {
+		t.Errorf("table %+v", others)
+	}
+	for title, rows := range map[string]int{"Candidates compared": 1, "Segments": 6, "Actions against doing nothing": 3, "For whom which action is best": 2} {
+		if got := tables[title]; len(got.Rows) < rows || strings.Contains(strings.Join(got.Rows[0], " "), "refused") {
+			t.Errorf("%s: %+v", title, got)
+		}
 	}
 	titles := ""
 	for _, c := range p.Charts {
 		titles += c.Title + "; "
 	}
-	for _, want := range []string{"Values", "Lift", "Cumulative value over time", "Weights of uniform@1", "Overlap by action: uniform@1", "Propensity calibration"} {
+	for _, want := range []string{"Values", "Lift", "Cumulative value over time", "Weights of uniform@1", "Overlap by action: uniform@1", "Propensity calibration",
+		"Candidates compared", "Lift over what ran by segment", "Lift of each action over doing nothing"} {
 		if !strings.Contains(titles, want) {
 			t.Errorf("charts %s lack %s", titles, want)
 		}

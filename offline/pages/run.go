@@ -25,11 +25,15 @@ func OfRun(r *offline.Report) (*Page, error) {
 		{"rows", fmt.Sprint(l.Rows)}, {"customers (the unit of every interval)", fmt.Sprint(l.Customers)}, {"converting rows", fmt.Sprint(l.Conversions)},
 		{"mean logged reward", short(l.MeanReward)}, {"rewards", fmt.Sprintf("%s (%s)", interval(l.RewardMin, l.RewardMax), l.RewardRange)},
 		{"decisions", l.First.Format(time.DateTime) + " to " + l.Last.Format(time.DateTime)}, {"mature at", r.Query.MatureAt.Format(time.DateTime)},
-		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
+		{"up to journal position", fmt.Sprint(r.Query.Upto)}, {"propensity", r.Query.Propensity}, {"sample ratio", sampleRatio(&l.SampleRatio)}, {"seed", fmt.Sprint(r.Seed)}, {"method", r.Version},
+		{"intervals", strings.ReplaceAll(r.Picked.Interval, "_", " ") + ": " + r.Picked.Why},
+	}
+	if r.Blocks != "" {
+		p.Facts = append(p.Facts, Fact{"reward model", r.Blocks})
 	}
 	p.Notes = append(slices.Clone(r.Warnings), r.Assumption)
 	var verdicts []string
-	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("DR, %g%% interval", 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS", "verdict"}}
+	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("%s, %g%% interval", r.MainName(), 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS", "verdict"}}
 	var values, lifts []mark
 	for i := range r.Results {
 		x := &r.Results[i]
@@ -37,14 +41,14 @@ func OfRun(r *offline.Report) (*Page, error) {
 			verdicts = append(verdicts, x.Name+": "+x.Verdict)
 			p.State = worse(p.State, runState(x), len(verdicts) == 1)
 		}
-		estimates.Rows = append(estimates.Rows, resultRow(x))
+		estimates.Rows = append(estimates.Rows, resultRow(r, x))
 		for _, f := range x.Refusals {
 			p.Refused = append(p.Refused, Reason{x.Name, f})
 		}
 		for _, n := range x.Warnings {
 			p.Notes = append(p.Notes, x.Name+": "+n)
 		}
-		if m, ok := markOf(x, firstOf(x.DR, x.IPS, x.Bounds)); ok {
+		if m, ok := markOf(x, firstOf(x.Main(), x.IPS, x.Bounds)); ok {
 			values = append(values, m)
 		}
 		if m, ok := markOf(x, x.VsLogged); ok {
@@ -59,27 +63,86 @@ func OfRun(r *offline.Report) (*Page, error) {
 		p.Charts = append(p.Charts, forest(lifts, 0, "no difference", "value minus that of what ran", "Lift over what ran"))
 	}
 	p.Tables = append(p.Tables, estimates)
+	p.comparisons(r)
 	p.others(r)
+	p.whom(r)
+	p.distributions(r)
 	if err := p.candidates(r); err != nil {
 		return nil, err
 	}
 	if c, ok := calibrationChart(r.Cells, l.CalibrationLimit); ok {
 		p.Charts = append(p.Charts, c)
 	}
+	p.arms(&l.SampleRatio)
+	if r.MainName() != "DR" {
+		p.Methods = append(p.Methods, Method{r.MainName(), "Σhφ/Σh, φ = q_π + w(r−q)", "Hadad et al. 2021, arXiv 1911.02768", "reward model and h from earlier blocks of time alone"})
+	}
 	p.Methods = append(append(slices.Clone(runMethods), p.Methods...), intervalMethods...)
 	return p, nil
 }
 
+// sampleRatio says whether customers fell to the arms in the logged shares.
+func sampleRatio(r *offline.SampleRatio) string {
+	switch {
+	case !r.Checked:
+		return "not checked: no arms with shares"
+	case r.Failed:
+		return "failed"
+	}
+	return "as logged"
+}
+
+// arms adds how customers fell to the arms.
+func (p *Page) arms(r *offline.SampleRatio) {
+	t := Table{Title: "Customers by arm", Note: "Each customer counts once, by its first row.", Head: []string{"experiment", "arm", "share", "expected", "observed", "p"}}
+	for _, x := range r.Splits {
+		in := x.Experiment
+		if in == "" {
+			in = "–"
+		}
+		for _, a := range x.Arms {
+			t.Rows = append(t.Rows, []string{in, a.Arm, short(a.Share), fmt.Sprintf("%.0f", a.Expected), fmt.Sprint(a.Observed), short(x.PValue)})
+		}
+	}
+	p.table(t)
+}
+
+// comparisons adds how every two candidates compare.
+func (p *Page) comparisons(r *offline.Report) {
+	t := Table{Title: "Candidates compared", Note: "The difference of the two on the same customers, each interval for its pair alone.",
+		Head: []string{"candidate", "other", fmt.Sprintf("difference, %g%% interval", 100*r.Level), "method"}}
+	var marks []mark
+	for _, c := range r.Comparisons {
+		d := c.Difference
+		if d == nil {
+			t.Rows = append(t.Rows, []string{c.Candidate, c.Other, "–", c.Problem})
+			continue
+		}
+		t.Rows = append(t.Rows, []string{c.Candidate, c.Other, short(d.Value) + " " + interval(d.Low, d.High), strings.ReplaceAll(d.Method, "_", " ")})
+		marks = append(marks, mark{name: c.Candidate + " − " + c.Other, value: d.Value, low: d.Low, high: d.High, point: true})
+	}
+	p.table(t)
+	if n := len(marks); n > 0 && n <= mostMarks {
+		p.Charts = append(p.Charts, forest(marks, 0, "no difference", "value minus that of the other", "Candidates compared"))
+	}
+}
+
 // others adds the estimators that were asked for beside the usual ones.
 func (p *Page) others(r *offline.Report) {
-	t := Table{Title: "Other estimators", Head: []string{"policy", "estimator", "value", fmt.Sprintf("%g%% interval", 100*r.Level), "method"}}
+	t := Table{Title: "Other estimators", Head: []string{"policy", "estimator", "value", fmt.Sprintf("%g%% interval", 100*r.Level), "method", "what that leaves out"}}
 	named := map[string]bool{}
 	for i := range r.Results {
 		x := &r.Results[i]
 		for _, s := range x.Estimates {
-			row := []string{x.Name, s.Estimator, short(s.Value), interval(s.Low, s.High), strings.ReplaceAll(s.Method, "_", " ")}
+			row := []string{x.Name, s.Estimator, short(s.Value), interval(s.Low, s.High), strings.ReplaceAll(s.Method, "_", " "), s.Note}
+			if s.Unit != "" {
+				row[1] += ", per " + s.Unit
+			}
+			if s.Logged != nil {
+				row[4] += "; what ran: " + short(s.Logged.Value) + " " + interval(s.Logged.Low, s.Logged.High)
+			}
 			if s.Problem != "" {
-				row = []string{x.Name, s.Estimator, "–", "–", s.Problem}
+				row = []string{x.Name, s.Estimator, "–", "–", s.Problem, ""}
 			}
 			t.Rows = append(t.Rows, row)
 			if !named[s.Estimator] {
@@ -88,9 +151,7 @@ func (p *Page) others(r *offline.Report) {
 			}
 		}
 	}
-	if len(t.Rows) > 0 {
-		p.Tables = append(p.Tables, t)
-	}
+	p.table(t)
 }
 
 // candidates adds the charts of each candidate.
@@ -145,6 +206,14 @@ func valueOverTime(x *offline.Result) (Chart, bool, error) {
 	return c, err == nil, err
 }
 
+// whole is a figure with its interval and how that was made.
+func whole(f *offline.Figure) string {
+	if f == nil {
+		return "–"
+	}
+	return short(f.Value) + " " + interval(f.Low, f.High) + " " + strings.ReplaceAll(f.Method, "_", " ")
+}
+
 func firstOf(figures ...*offline.Figure) *offline.Figure {
 	for _, f := range figures {
 		if f != nil {
@@ -161,18 +230,12 @@ func markOf(x *offline.Result, f *offline.Figure) (mark, bool) {
 	return mark{name: x.Name, value: f.Value, low: f.Low, high: f.High, point: f.Method != "manski", refused: x.Refused()}, true
 }
 
-func resultRow(x *offline.Result) []string {
+func resultRow(r *offline.Report, x *offline.Result) []string {
 	value := func(f *offline.Figure) string {
 		if f == nil {
 			return "–"
 		}
 		return short(f.Value)
-	}
-	whole := func(f *offline.Figure) string {
-		if f == nil {
-			return "–"
-		}
-		return short(f.Value) + " " + interval(f.Low, f.High) + " " + strings.ReplaceAll(f.Method, "_", " ")
 	}
 	gate := "–"
 	if x.Gate != nil {
@@ -182,8 +245,11 @@ func resultRow(x *offline.Result) []string {
 		} else {
 			gate += "not passed"
 		}
+		if len(r.Comparisons) > 0 && x.Gate.Discovered {
+			gate += "; named by e-BH"
+		}
 	}
-	dr := whole(x.DR)
+	dr := whole(x.Main())
 	if x.Bounds != nil {
 		dr = "between " + interval(x.Bounds.Low, x.Bounds.High)
 	}
@@ -218,6 +284,8 @@ var runMethods = []Method{
 	{"DM", "M[q_π]", "direct method", "as biased as the model is wrong"},
 	{"DR", "M[q_π + w(r−q)]", "Dudík et al. 2011, arXiv 1103.4601", "right when propensities or model are"},
 	{"gate", "bet on (w−1)r − v", "Waudby-Smith et al. 2022, arXiv 2210.10768", "a one-sided bound on the gain over what ran"},
+	{"e-BH", "the k largest with e ≥ m/(kδ)", "Wang & Ramdas 2022, arXiv 2009.02824", "at most δ of the candidates it names are expected not to be better than what ran"},
 	{"bounds", "[lower(V_S) + U r_min, upper(V_S) + U r_max]", "Manski 1990", "whatever the actions that were never tried are worth"},
+	{"sample ratio", "mean_c B(cθ+n)/B(cθ) Π θ^−n", "Lindon & Malek 2022, arXiv 2011.03567", "a customer counts once, by its first row"},
 	{"calibration", "Σ(1{a}−μ)/√Σμ(1−μ)", "normal, Bonferroni over the cells", "cells with Σμ ≥ 25"},
 }

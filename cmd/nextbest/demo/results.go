@@ -89,8 +89,8 @@ func offlineRows(report *offline.Report) []OfflineRow {
 	var rows []OfflineRow
 	for _, r := range report.Results {
 		row := OfflineRow{Name: r.Name, ESS: r.Diagnostics.ESS, Verdict: r.Verdict, Refusals: []string{}}
-		if r.DR != nil && !r.Refused() {
-			row.Value = &Interval{Value: r.DR.Value, Low: &r.DR.Low, High: &r.DR.High}
+		if f := r.Main(); f != nil && !r.Refused() {
+			row.Value = &Interval{Value: f.Value, Low: &f.Low, High: &f.High}
 		}
 		for _, f := range r.Refusals {
 			row.Refusals = append(row.Refusals, f.Message+"; "+f.Cure)
