@@ -29,7 +29,7 @@ type filePiece struct {
 	numbers                                           map[string][]float64
 	actions, customers                                []string // where they are not numbers
 	reward, propensity, evaluation, action, positions []float64
-	evaluations, predictions                          fileLists
+	evaluations, predictions, logged                  fileLists
 }
 
 // fileLists is a column of lists: row i has values[offsets[i]:offsets[i+1]].
