@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nextbest"
+	"nextbest/estimators"
 )
 
 // recorded is a log held in memory, so that only Run is measured.
@@ -72,10 +73,34 @@ func (s *scored) Distribution(p []float64, b *nextbest.Batch, row int) error {
 	return nil
 }
 
-// BenchmarkRun evaluates 100,000 rows of as many customers.
+func named(b *testing.B, text string) estimators.Choice {
+	b.Helper()
+	c, err := estimators.ParseChoice(text)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// BenchmarkRun evaluates 100,000 rows of as many customers: as it is by default,
+// and with what takes another pass or more of each row.
 func BenchmarkRun(b *testing.B) {
-	for _, revenue := range []bool{false, true} {
-		b.Run(map[bool]string{false: "conversions", true: "revenue"}[revenue], func(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		revenue bool
+		change  func(*Request)
+	}{
+		{"conversions", false, func(*Request) {}},
+		{"revenue", true, func(*Request) {}},
+		{"adaptive", false, func(r *Request) { r.Adaptive = true }},
+		{"mrdr", false, func(r *Request) { r.Estimators = []estimators.Choice{named(b, "mrdr")} }},
+		{"distribution", true, func(r *Request) { r.Distribution = true }},
+		{"clusters", false, func(r *Request) {
+			r.Estimators, r.Clusters = []estimators.Choice{named(b, "mips"), named(b, "offcem")}, map[string]string{"offer-01": "x", "offer-02": "x"}
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			change, revenue := c.change, c.revenue
 			s := &Simulation{Types: 40, Actions: 20, Features: 29, Customers: 100000, Each: 1, Rate: 0.05, Epsilon: 0.2, Seed: 1, Revenue: revenue}
 			log := record(b, s)
 			best := s.Best()
@@ -88,7 +113,9 @@ func BenchmarkRun(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				if _, err := Run(context.Background(), log, request(s, c), nil); err != nil {
+				req := request(s, c)
+				change(&req)
+				if _, err := Run(context.Background(), log, req, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

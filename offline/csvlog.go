@@ -140,6 +140,8 @@ func (p *filePiece) text(record []string, at map[string]int) {
 			p.evaluations.parse(cell)
 		case fieldPredictions:
 			p.predictions.parse(cell)
+		case fieldLogged:
+			p.logged.parse(cell)
 		default:
 			p.numbers[field] = append(p.numbers[field], parseNumber(cell))
 		}

@@ -71,6 +71,12 @@ func distributionThresholds(req *Request, s *study) []float64 {
 	if !req.Distribution || s.rows == 0 || s.other == 0 {
 		return nil
 	}
+	return thresholdsOf(s.rewardMin, s.rewardLeast, s.rewardMax)
+}
+
+// thresholdsOf are those of rewards from least to most, of which above is the
+// least above 0.
+func thresholdsOf(least, above, most float64) []float64 {
 	const depth = 1e-6 // of the largest reward: what is less counts as the least threshold
 	grid := func(least, most float64) []float64 {
 		least = max(least, most*depth)
@@ -80,11 +86,11 @@ func distributionThresholds(req *Request, s *study) []float64 {
 		return estimators.LogThresholds(least, most, distributionPoints)
 	}
 	thresholds := []float64{0}
-	if s.rewardMax > 0 {
-		thresholds = grid(s.rewardLeast, s.rewardMax)
+	if most > 0 {
+		thresholds = grid(above, most)
 	}
-	if s.rewardMin < 0 {
-		losses := grid(0, -s.rewardMin)[1:]
+	if least < 0 {
+		losses := grid(0, -least)[1:]
 		for k := range losses {
 			losses[k] = -losses[k]
 		}
@@ -157,6 +163,9 @@ func (d *Distribution) fill(cdf *estimators.CDF, level float64) error {
 		var iv estimators.Interval
 		if q.Value, iv, err = cdf.Quantile(p, level); err != nil {
 			return err
+		}
+		if points[0].Threshold == 0 { // nobody earns less
+			iv.Low = math.Max(iv.Low, 0)
 		}
 		q.Low, q.High = number64(iv.Low), number64(iv.High)
 		d.Quantiles = append(d.Quantiles, q)

@@ -7,30 +7,41 @@ import (
 
 // writeDistributions writes the quantiles and tails that were asked for.
 func (r *Report) writeDistributions(b *strings.Builder) {
-	rows := [][]string{{"candidate", "reward of a decision", fmt.Sprintf("value [%.0f%%]", 100*r.Level)}}
+	var rows [][]string
 	for i := range r.Results {
-		x := &r.Results[i]
-		d := x.Distribution
-		if d == nil {
-			continue
-		}
-		if d.Problem != "" {
-			rows = append(rows, []string{x.Name, "no distribution", d.Problem})
-			continue
-		}
-		for _, q := range d.Quantiles {
-			rows = append(rows, []string{x.Name, q.Name(), q.String()})
-		}
-		for _, t := range d.Tails {
-			rows = append(rows, []string{x.Name, t.Name(), fmt.Sprintf("%s [%s, %s]", number(t.Value), number(t.Low), number(t.High))})
-		}
-		if d.Note != "" {
-			rows = append(rows, []string{x.Name, "note", d.Note})
-		}
+		rows = append(rows, r.Results[i].Distribution.lines(r.Results[i].Name)...)
 	}
-	if len(rows) > 1 {
-		writeColumns(b, rows)
+	writeLines(b, "candidate", r.Level, rows)
+}
+
+// writeDistribution writes them for a file.
+func (r *FileReport) writeDistribution(b *strings.Builder) {
+	writeLines(b, "policy", r.Level, append(r.Distribution.lines("candidate"), r.LoggedDistribution.lines("what ran")...))
+}
+
+func writeLines(b *strings.Builder, who string, level float64, rows [][]string) {
+	if len(rows) > 0 {
+		writeColumns(b, append([][]string{{who, "reward of a decision", fmt.Sprintf("value [%.0f%%]", 100*level)}}, rows...))
 	}
+}
+
+func (d *Distribution) lines(name string) (rows [][]string) {
+	switch {
+	case d == nil:
+		return nil
+	case d.Problem != "":
+		return [][]string{{name, "no distribution", d.Problem}}
+	}
+	for _, q := range d.Quantiles {
+		rows = append(rows, []string{name, q.Name(), q.String()})
+	}
+	for _, t := range d.Tails {
+		rows = append(rows, []string{name, t.Name(), fmt.Sprintf("%s [%s, %s]", number(t.Value), number(t.Low), number(t.High))})
+	}
+	if d.Note != "" {
+		rows = append(rows, []string{name, "note", d.Note})
+	}
+	return rows
 }
 
 // Name says in words which quantile it is.

@@ -30,6 +30,9 @@ var (
 	ruleListed     = rowRule{fieldEvaluations, "every probability must be in [0, 1]", ""}
 	ruleSum        = rowRule{fieldEvaluations, "the probabilities must sum to 1", "give the candidate's whole distribution over the actions, of the row's position where there are positions"}
 	ruleAgree      = rowRule{fieldEvaluation, "it is not what " + fieldEvaluations + " says of the logged action", "check that actions are numbered from 0 in the order of the lists"}
+	ruleLogged     = rowRule{fieldLogged, "every probability must be in [0, 1]", ""}
+	ruleLoggedSum  = rowRule{fieldLogged, "the probabilities must sum to 1", "give the logger's whole distribution over the actions"}
+	ruleLoggedOne  = rowRule{fieldLogged, "they do not have the row's propensity", "check that actions are numbered from 0 in the order of the lists"}
 	rulePrediction = rowRule{fieldPredictions, "every prediction must be a finite number", ""}
 )
 
@@ -181,21 +184,13 @@ func (c *fileCheck) lists(p *filePiece, i int, row int64) bool {
 		}
 		return true
 	}
-	if c.all && length(fieldEvaluations, &p.evaluations) {
-		total := 0.0
-		for _, π := range p.evaluations.row(i) {
-			total += π
-			if !(π >= 0 && π <= 1+c.loose[fieldEvaluations]) {
-				c.problems.add(ruleListed, row, floatText(π))
-				return false
-			}
-		}
-		loose := c.loose[fieldEvaluations]
-		if loose > sumTolerance { // float32: each of them is rounded
-			loose += singleEpsilon * float64(c.actions)
-		}
-		if !(math.Abs(total-1) <= loose) {
-			c.problems.add(ruleSum, row, fmt.Sprintf("sum %v", total))
+	if c.all && length(fieldEvaluations, &p.evaluations) && !c.distribution(ruleListed, ruleSum, p.evaluations.row(i), row) {
+		return false
+	}
+	if p.logged.present() && length(fieldLogged, &p.logged) && c.distribution(ruleLogged, ruleLoggedSum, p.logged.row(i), row) {
+		μ := p.propensity[i]
+		if k := c.actionOf[i]; k >= 0 && k < c.actions && !(math.Abs(p.logged.row(i)[k]-μ) <= max(c.loose[fieldPropensity], c.loose[fieldLogged])) {
+			c.problems.add(ruleLoggedOne, row, fmt.Sprintf("%v, propensity %v", p.logged.row(i)[k], μ))
 		}
 	}
 	if p.predictions.present() && length(fieldPredictions, &p.predictions) {
@@ -211,4 +206,25 @@ func (c *fileCheck) lists(p *filePiece, i int, row int64) bool {
 		}
 	}
 	return ok
+}
+
+// distribution checks probabilities of all actions and reports whether they can
+// be read.
+func (c *fileCheck) distribution(each, sum rowRule, p []float64, row int64) bool {
+	total := 0.0
+	for _, π := range p {
+		total += π
+		if !(π >= 0 && π <= 1+c.loose[each.field]) {
+			c.problems.add(each, row, floatText(π))
+			return false
+		}
+	}
+	loose := c.loose[each.field]
+	if loose > sumTolerance { // float32: each of them is rounded
+		loose += singleEpsilon * float64(c.actions)
+	}
+	if !(math.Abs(total-1) <= loose) {
+		c.problems.add(sum, row, fmt.Sprintf("sum %v", total))
+	}
+	return true
 }

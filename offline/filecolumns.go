@@ -19,6 +19,7 @@ const (
 	fieldEvaluation  = "evaluation_probability"
 	fieldEvaluations = "evaluation_probabilities"
 	fieldPredictions = "predicted_rewards"
+	fieldLogged      = "logger_probabilities"
 )
 
 // fileField is one thing that a log file may say of each row.
@@ -38,6 +39,7 @@ var fileFields = []fileField{
 	{fieldEvaluation, "pi_e_action", false, "the probability with which the candidate takes the logged action"},
 	{fieldEvaluations, "pi_e", false, "the candidate's probabilities of all actions, as a list"},
 	{fieldPredictions, "q_hat", false, "a reward model's predictions for all actions, as a list"},
+	{fieldLogged, "", false, "the logger's probabilities of all actions, as a list"},
 }
 
 // fileSchema is what a file's columns are called and how they are stored.

@@ -21,6 +21,8 @@ type fileTally struct {
 	rewardMin, rewardMax       float64
 
 	one [1]estimators.Row // scratch: a row that is its own unit
+
+	distribution, ran *distributionTally // nil unless asked for
 }
 
 func newFileTally(totals []estimators.Accumulator, origin, rewardMin, rewardMax float64) *fileTally {
@@ -46,6 +48,14 @@ func (t *fileTally) add(rows []estimators.Row) {
 	var c estimators.Customer
 	for i := range rows {
 		c.Add(&rows[i])
+	}
+	if t.distribution != nil {
+		for i := range rows {
+			t.distribution.rows = append(t.distribution.rows, estimators.CDFRow{Weight: rows[i].Weight, Reward: rows[i].Reward})
+			t.ran.rows = append(t.ran.rows, estimators.CDFRow{Weight: 1, Reward: rows[i].Reward})
+		}
+		t.distribution.close()
+		t.ran.close()
 	}
 	t.weigh.Add(&c)
 	t.values.Add(&c)
@@ -108,7 +118,7 @@ func (r *fileRun) tally(ctx context.Context, t *fileTally) error {
 // gather groups the rows of a share of the customers, in the order in which
 // the customers first appear.
 func (r *fileRun) gather(ctx context.Context, share, shares uint64, t *fileTally) error {
-	type kept struct{ weight, support, reward, q, qPolicy, propensity float64 }
+	type kept struct{ weight, support, reward, q, qPolicy, propensity, cluster, stability float64 }
 	index := map[string]int{}
 	var of [][]kept
 	hash := fnv.New64a()
@@ -127,7 +137,7 @@ func (r *fileRun) gather(ctx context.Context, share, shares uint64, t *fileTally
 			index[c] = k
 			of = append(of, nil)
 		}
-		of[k] = append(of[k], kept{row.Weight, row.Support, row.Reward, row.Q, row.QPolicy, row.Propensity})
+		of[k] = append(of[k], kept{row.Weight, row.Support, row.Reward, row.Q, row.QPolicy, row.Propensity, row.Cluster, row.Stability})
 	})
 	if err != nil {
 		return err
@@ -136,7 +146,7 @@ func (r *fileRun) gather(ctx context.Context, share, shares uint64, t *fileTally
 	for _, ks := range of {
 		rows = rows[:0]
 		for _, k := range ks {
-			rows = append(rows, estimators.Row{Weight: k.weight, Support: k.support, Reward: k.reward, Q: k.q, QPolicy: k.qPolicy, Propensity: k.propensity, Matched: k.reward != 0})
+			rows = append(rows, estimators.Row{Weight: k.weight, Support: k.support, Reward: k.reward, Q: k.q, QPolicy: k.qPolicy, Propensity: k.propensity, Cluster: k.cluster, Stability: k.stability, Matched: k.reward != 0})
 		}
 		t.add(rows)
 		r.units++
@@ -156,6 +166,7 @@ func (r *fileRun) rows(ctx context.Context, f func(p *filePiece, i int, row *est
 			}
 			p.row(i, action, &row)
 			row.Support = r.support(p, i)
+			r.furnish(p, i, action, &row)
 			f(p, i, &row)
 		}
 		n += int64(p.n)

@@ -61,8 +61,16 @@ func (r *fileRun) unable(c *estimators.Choice) (code, message, cure string) {
 		switch column {
 		case estimators.ColumnWeight, estimators.ColumnReward:
 		case estimators.ColumnPropensity:
+		case estimators.ColumnCluster:
+			if code, message, cure := r.unclustered(c.Name); code != "" {
+				return code, message, cure
+			}
+		case estimators.ColumnStability:
+			if r.stability == nil {
+				return missingEstimate, c.Name + " is for logs of a logger that learned, with a floor or a largest weight declared", "declare them with --logger adaptive and --floor, or use dr or ips"
+			}
 		case estimators.ColumnModel:
-			if !r.modelled() {
+			if !r.modelled() && c.Name != "adaptive_aipw" { // which takes 0 for a model
 				return missingColumn, fmt.Sprintf("%s needs %s and %s", c.Name, fieldPredictions, fieldEvaluations), cureModel
 			}
 		default:

@@ -50,12 +50,17 @@ func (r *fileRun) report(ctx context.Context, name string, asked []estimators.Ch
 	j.logger()
 	j.choose()
 
+	r.prepare(rep.Log.Logger, j.broken())
 	able := r.able(asked, j.lacks)
 	var totals []estimators.Accumulator
 	for _, c := range able {
 		totals = append(totals, c.New())
 	}
 	j.t = newFileTally(totals, rep.Log.MeanReward, rep.Log.RewardMin, rep.Log.RewardMax)
+	if o.Distribution && !s.binary() {
+		thresholds := thresholdsOf(s.rewardMin, s.rewardLeast, s.rewardMax)
+		j.t.distribution, j.t.ran = newDistributionTally(thresholds), newDistributionTally(thresholds)
+	}
 	if err := r.tally(ctx, j.t); err != nil {
 		return nil, err
 	}
@@ -69,6 +74,7 @@ func (r *fileRun) report(ctx context.Context, name string, asked []estimators.Ch
 	}
 	j.against()
 	j.bounds()
+	j.distributions()
 	j.warn()
 	rep.Verdict = rep.verdict()
 	return rep, nil
@@ -238,6 +244,9 @@ func (j *fileJudge) calibration() (worst FileAction, failed bool) {
 func (j *fileJudge) estimate(c *estimators.Choice, total estimators.Accumulator) {
 	f := FileEstimate{Estimator: c.Name, Name: c.String(), Level: j.r.o.Level, Formula: c.Formula, Source: c.Source, Note: c.Note}
 	x, err := total.Estimate()
+	if off := 1 - j.r.clustered/max(j.r.weighed, 1); reads(c, estimators.ColumnCluster) && off > j.r.o.Limits.OffSupport {
+		err = fmt.Errorf("%.1f%% of the candidate's decisions are of clusters that the logger never takes (limit %.0f%%)", 100*off, 100*j.r.o.Limits.OffSupport)
+	}
 	switch {
 	case err != nil:
 		j.lacks(missingEstimate, c.String()+": "+err.Error(), "evaluate a candidate that takes some of the logged actions, on a log that this estimator is meant for")
@@ -254,6 +263,10 @@ func (j *fileJudge) estimate(c *estimators.Choice, total estimators.Accumulator)
 // estimator has.
 func (j *fileJudge) interval(f *FileEstimate, x estimators.Estimate) {
 	t, sum, level := j.t, &j.report.Log, j.r.o.Level
+	if f.Estimator == "adaptive_aipw" {
+		j.sequence(f, x)
+		return
+	}
 	lo, hi, w := sum.RewardMin, sum.RewardMax, j.maxWeight
 	if j.likelihood {
 		var iv estimators.Interval

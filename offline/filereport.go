@@ -6,21 +6,24 @@ import (
 
 // FileReport is the evaluation of a log file.
 type FileReport struct {
-	Version     string            `json:"version"`
-	File        string            `json:"file"`
-	Rows        int64             `json:"rows"`
-	Customers   int64             `json:"customers"` // 0 where the file does not name them
-	Unit        string            `json:"unit"`      // of every interval: customer or row
-	Columns     map[string]string `json:"columns"`   // of the file, by field
-	Level       float64           `json:"level"`
-	Seed        uint64            `json:"seed"`
-	Log         FileSummary       `json:"log"`
-	Verdict     string            `json:"verdict"`
-	Picked      Picked            `json:"picked"`
-	Estimates   []FileEstimate    `json:"estimates"`
-	VsLogged    *FileEstimate     `json:"vs_logged,omitempty"` // M[(w − 1)r]
-	Bounds      *FileEstimate     `json:"bounds,omitempty"`    // Manski's, where the log has no support for the candidate
-	Diagnostics FileDiagnostics   `json:"diagnostics"`
+	Version   string            `json:"version"`
+	File      string            `json:"file"`
+	Rows      int64             `json:"rows"`
+	Customers int64             `json:"customers"` // 0 where the file does not name them
+	Unit      string            `json:"unit"`      // of every interval: customer or row
+	Columns   map[string]string `json:"columns"`   // of the file, by field
+	Level     float64           `json:"level"`
+	Seed      uint64            `json:"seed"`
+	Log       FileSummary       `json:"log"`
+	Verdict   string            `json:"verdict"`
+	Picked    Picked            `json:"picked"`
+	Estimates []FileEstimate    `json:"estimates"`
+	VsLogged  *FileEstimate     `json:"vs_logged,omitempty"` // M[(w − 1)r]
+	Bounds    *FileEstimate     `json:"bounds,omitempty"`    // Manski's, where the log has no support for the candidate
+	// Of rewards, where asked for: under the candidate, and as they were.
+	Distribution       *Distribution   `json:"distribution,omitempty"`
+	LoggedDistribution *Distribution   `json:"logged_distribution,omitempty"`
+	Diagnostics        FileDiagnostics `json:"diagnostics"`
 	// Refusals are the reasons for which no conclusion may be drawn from the
 	// estimates, and Missing what could not be computed at all, each with its
 	// cure.

@@ -1,8 +1,10 @@
 package offline
 
 import (
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"nextbest"
@@ -27,9 +29,14 @@ type FileOptions struct {
 	RewardMin, RewardMax *float64
 	// Logger is fixed, adaptive, or empty: then the log's own drift decides.
 	Logger string
-	Level  float64 // of intervals; 0: 0.95
-	Seed   uint64
-	Limits estimators.Limits
+	// Clusters names the cluster of actions, for MIPS and OffCEM; an action without
+	// one is a cluster of its own.
+	Clusters map[string]string
+	// Distribution asks for quantiles and tails of the rewards.
+	Distribution bool
+	Level        float64 // of intervals; 0: 0.95
+	Seed         uint64
+	Limits       estimators.Limits
 }
 
 // The loggers that a caller can declare.
@@ -72,6 +79,11 @@ func (o *FileOptions) prepare() error {
 			p.Add("actions", "%q is named twice", a)
 		}
 		seen[a] = true
+	}
+	for _, a := range slices.Sorted(maps.Keys(o.Clusters)) {
+		if o.Clusters[a] == "" {
+			p.Add("clusters."+a, "a cluster needs a name")
+		}
 	}
 	if o.Limits == (estimators.Limits{}) {
 		o.Limits = estimators.DefaultLimits

@@ -30,7 +30,7 @@ type filePiece struct {
 	lines                                             []int    // of the file, from 1; nil where it has none
 	actions, customers                                []string // where they are not numbers
 	reward, propensity, evaluation, action, positions []float64
-	evaluations, predictions                          fileLists
+	evaluations, predictions, logged                  fileLists
 }
 
 // fileLists is a column of lists: row i has values[offsets[i]:offsets[i+1]].

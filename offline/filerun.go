@@ -20,6 +20,13 @@ type fileRun struct {
 	units   int64 // customers, or rows
 	untried int   // actions of the lists that were never taken
 	floored bool  // a floor covers every action
+
+	clusters  *clusterWeights // nil where they cannot be weighed
+	weighed   float64         // rows whose clusters were
+	clustered float64         // the candidate's mass on clusters that the logger takes
+	local     []uint32        // the actions of the lists
+	numbers   []int32         // likewise
+	stability []float64       // h by block of rows; nil where the logger was fixed
 }
 
 // EvaluateFile evaluates the candidate of a log file (.parquet, .csv, .csv.gz):
@@ -58,7 +65,8 @@ func EvaluateFile(ctx context.Context, path string, o FileOptions, progress func
 func (r *fileRun) check(ctx context.Context) error {
 	_, evaluations := r.columns[fieldEvaluations]
 	_, predictions := r.columns[fieldPredictions]
-	r.book = newActionBook(evaluations || predictions, r.o.Actions)
+	_, logged := r.columns[fieldLogged]
+	r.book = newActionBook(evaluations || predictions || logged, r.o.Actions)
 	r.study = newFileStudy()
 	check := newFileCheck(r.columns, r.book, r.o)
 	err := r.log.read(ctx, r.columns, func(p *filePiece) error {

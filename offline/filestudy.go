@@ -26,9 +26,11 @@ type fileStudy struct {
 	actions              []fileAction
 	weights              weightHistogram
 	positions            map[int64]*filePosition
-	last                 string // customer of the row before
-	ascending            bool   // customers come in ascending order
-	lists                int    // length of the lists, 0 without
+	last                 string    // customer of the row before
+	ascending            bool      // customers come in ascending order
+	lists                int       // length of the lists, 0 without
+	rewardLeast          float64   // above 0
+	moments              pieceSums // Σ of squared weights by the order of rows
 }
 
 // fileAction is what the log holds of one action.
@@ -50,7 +52,7 @@ type filePosition struct {
 const mostPositions = 64
 
 func newFileStudy() *fileStudy {
-	return &fileStudy{rewardMin: math.Inf(1), rewardMax: math.Inf(-1), minPropensity: math.Inf(1), predicted: emptySpan(),
+	return &fileStudy{rewardLeast: math.Inf(1), rewardMin: math.Inf(1), rewardMax: math.Inf(-1), minPropensity: math.Inf(1), predicted: emptySpan(),
 		positions: map[int64]*filePosition{}, ascending: true, certain: true}
 }
 
@@ -71,6 +73,8 @@ func (s *fileStudy) piece(p *filePiece, action []int) {
 		}
 		if r.Reward < 0 {
 			s.negative++
+		} else if r.Reward > 0 {
+			s.rewardLeast = min(s.rewardLeast, r.Reward)
 		}
 		if r.Matched {
 			s.matched++
@@ -78,6 +82,7 @@ func (s *fileStudy) piece(p *filePiece, action []int) {
 		μ := p.propensity[i]
 		s.minPropensity, s.maxPropensity = min(s.minPropensity, μ), max(s.maxPropensity, μ)
 		s.weights.add(r.Weight)
+		s.moments.add(p.secondMoment(i, &r))
 		π := p.probability(i, action[i])
 		s.certain = s.certain && (π == 0 || π == 1)
 		s.action(action[i], μ, π, driftGroup(customer, row), row, r.Matched)

@@ -64,6 +64,7 @@ func (r *FileReport) WriteTable(w io.Writer) error {
 		rows = append(rows, row)
 	}
 	writeColumns(&b, rows)
+	r.writeDistribution(&b)
 	d := &r.Diagnostics
 	fmt.Fprintf(&b, "\nESS %.0f of %s · largest weight %s · mean weight %.4f (z %.1f) · largest share %.1f%% · matched conversions %.1f\n",
 		d.ESS, thousands(float64(d.Customers)), number(d.MaxWeight), d.MeanWeight, d.WeightZ, 100*d.LargestShare, d.MatchedConversions)

@@ -182,6 +182,8 @@ func pieceOf(record arrow.RecordBatch, columns map[string]fileColumn) (*filePiec
 			p.evaluations, err = listsOf(a)
 		case fieldPredictions:
 			p.predictions, err = listsOf(a)
+		case fieldLogged:
+			p.logged, err = listsOf(a)
 		default:
 			p.numbers[field], err = numbersOf(a)
 		}

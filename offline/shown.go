@@ -137,6 +137,9 @@ func (e *extras) figures(j *judge, ev evidence, r *Result, boundsOnly bool) []Sh
 			s.Problem = problemOf(err)
 		default:
 			s.Figure, s.Parameters, s.Note = *f, parametersOf(c, e.totals[i]), noteOf(c)
+			if j.req.Adaptive && f.Method == methodNormal {
+				s.Note += "; the logger learned from these rows: a normal interval is only a guide"
+			}
 		}
 		if listed(c) && s.Problem == "" {
 			s.Unit, s.Logged = unitList, ev.figure(j.ran.Estimate())

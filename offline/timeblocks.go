@@ -12,7 +12,7 @@ const blocksOfTime = 10
 
 // needsBlocks reports whether a request needs blocks of time.
 func needsBlocks(req *Request) bool {
-	return req.CrossFit == crossFitTime || req.Adaptive || req.asks("adaptive_aipw")
+	return req.CrossFit == crossFitTime || req.asks("adaptive_aipw")
 }
 
 // timeSample keeps the times of a sample of rows of bounded size that depends on

@@ -26,7 +26,7 @@ type fileFlags struct {
 // runFile evaluates the file.
 func (c *evaluateCmd) runFile(ctx context.Context, t *terminal) error {
 	report, err := offline.EvaluateFile(ctx, c.File, offline.FileOptions{Map: c.Map, Actions: c.Actions, Estimators: c.Estimator, Floor: c.Floor, MaxWeight: c.MaxWeight,
-		RewardMin: c.RewardMin, RewardMax: c.RewardMax, Logger: c.Logger, Level: c.Level, Seed: c.Seed},
+		RewardMin: c.RewardMin, RewardMax: c.RewardMax, Logger: c.Logger, Clusters: c.Cluster, Distribution: c.Distribution, Level: c.Level, Seed: c.Seed},
 		func(rows int64) { t.progress("evaluating: %d rows", rows) })
 	t.done()
 	if err != nil {

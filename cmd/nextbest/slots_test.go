@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
+
+	"nextbest/offline"
 )
 
 // TestSlots fills a page of three slots through HTTP, with an impression and a
@@ -84,6 +87,31 @@ WHERE d.decision_id = '` + list.ID + `' ORDER BY d.slot`}, &got)
 	must(t, r.analyst, "POST", "/v1/policies/lints/versions/1/models", obj{"placement": "page"}, &trained)
 	if n := trained.Document.Trained.Rows; fmt.Sprint(n) != fmt.Sprint(rows.Rows[0][0]) || n < 3 {
 		t.Errorf("learned from %d of %v slots", n, rows.Rows)
+	}
+	// The lists have a value of their own; position by position they have none.
+	var report offline.Report
+	if _, err := r.analyst.Await(t.Context(), "evaluations", obj{"placement": "page", "candidates": []obj{{"policy": "rules@1"}}, "estimators": []string{"cascade_dr", "position_ips", "balanced"}}, &report, func(int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	result, _ := report.Result("rules@1")
+	for _, e := range result.Estimates {
+		switch e.Estimator {
+		case "cascade_dr":
+			if e.Problem != "" || e.Unit != "list" || e.Logged == nil || !(e.Logged.Value > 0 && e.Low < e.High) {
+				t.Errorf("%+v", e)
+			}
+		case "position_ips":
+			if !strings.Contains(e.Problem, "whatever stands above it") {
+				t.Errorf("%+v", e)
+			}
+		case "balanced":
+			if e.Problem != "" {
+				t.Errorf("one arm: %+v", e)
+			}
+		}
+	}
+	if len(result.Estimates) != 3 {
+		t.Errorf("%+v", result)
 	}
 	verified(t, r.analyst)
 }

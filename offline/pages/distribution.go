@@ -8,32 +8,38 @@ import (
 	"nextbest/offline"
 )
 
+// namedDistribution is the distribution of one policy's rewards, nil where none
+// was asked for.
+type namedDistribution struct {
+	name string
+	*offline.Distribution
+}
+
 // distributions adds the quantiles, tails and curves of the rewards where they
 // were asked for.
-func (p *Page) distributions(r *offline.Report) {
+func (p *Page) distributions(all []namedDistribution) {
 	t := Table{Title: "Distribution of a decision's reward", Note: "By self-normalised weights. Quantiles are rounded up to thresholds, their intervals outwards; tails are means of the worst and the best decisions.",
 		Head: []string{"policy", "what", "value with its interval"}}
 	var curves []series
-	for i := range r.Results {
-		x := &r.Results[i]
+	for _, x := range all {
 		d := x.Distribution
 		switch {
 		case d == nil:
 			continue
 		case d.Problem != "":
-			t.Rows = append(t.Rows, []string{x.Name, "no distribution", d.Problem})
+			t.Rows = append(t.Rows, []string{x.name, "no distribution", d.Problem})
 			continue
 		}
 		for _, q := range d.Quantiles {
-			t.Rows = append(t.Rows, []string{x.Name, q.Name(), q.String()})
+			t.Rows = append(t.Rows, []string{x.name, q.Name(), q.String()})
 		}
 		for _, tail := range d.Tails {
-			t.Rows = append(t.Rows, []string{x.Name, tail.Name(), short(tail.Value) + " " + interval(tail.Low, tail.High)})
+			t.Rows = append(t.Rows, []string{x.name, tail.Name(), short(tail.Value) + " " + interval(tail.Low, tail.High)})
 		}
 		if d.Note != "" {
-			p.Notes = append(p.Notes, x.Name+": distribution: "+d.Note)
+			p.Notes = append(p.Notes, x.name+": distribution: "+d.Note)
 		}
-		s := series{name: x.Name}
+		s := series{name: x.name}
 		for _, point := range d.Points {
 			s.points = append(s.points, plotter.XY{X: point.Threshold, Y: 1 - point.F})
 		}

@@ -69,6 +69,7 @@ func OfFile(r *offline.FileReport) (*Page, error) {
 		p.Charts = append(p.Charts, c)
 	}
 	p.Tables = append(p.Tables, estimates)
+	p.distributions([]namedDistribution{{"the candidate", r.Distribution}, {"what ran", r.LoggedDistribution}})
 	p.actions(r)
 	p.positions(r)
 	return p, nil

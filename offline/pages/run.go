@@ -66,7 +66,11 @@ func OfRun(r *offline.Report) (*Page, error) {
 	p.comparisons(r)
 	p.others(r)
 	p.whom(r)
-	p.distributions(r)
+	var all []namedDistribution
+	for i := range r.Results {
+		all = append(all, namedDistribution{r.Results[i].Name, r.Results[i].Distribution})
+	}
+	p.distributions(all)
 	if err := p.candidates(r); err != nil {
 		return nil, err
 	}
