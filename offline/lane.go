@@ -110,9 +110,9 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 	best, nothing := -1, -1
 	target := l.best[fold]
 	l.chosen = target >= 0
+	l.model.predict(q, fold, eligible, local, l.x)
 	for k, e := range eligible {
 		a := local[e]
-		q[k] = l.model.predict(fold, a, l.x)
 		l.predicted.see(q[k])
 		switch {
 		case floored:
