@@ -14,15 +14,18 @@ const maxCells = 1 << 14
 // of points alone, not on their order, so sketches merge in any order.
 type cells struct {
 	level uint
-	index map[cellKey]int32
-	key   []cellKey
-	count []float64
-	n     []float64 // sums
-	u     []float64
-	y     []float64
+	index cellIndex
+	all   []cell
 
 	customers float64
 	maxRows   float64
+}
+
+// cell is what the points of one key sum to, side by side in memory: a customer
+// touches one cell of each of many sketches.
+type cell struct {
+	key            cellKey
+	count, n, u, y float64
 }
 
 // cellKey holds sign, exponent and leading mantissa bits of n, u and y.
@@ -45,25 +48,26 @@ func (c *cells) add(count, n, u, y float64) {
 }
 
 func (c *cells) addCell(k cellKey, count, n, u, y float64) {
-	i, ok := c.index[k]
+	i, ok := c.index.find(c.all, k)
 	if !ok {
-		if c.index == nil {
-			c.index = make(map[cellKey]int32)
-		}
-		i = int32(len(c.key))
-		c.index[k] = i
-		c.key = append(c.key, k)
-		c.count = append(c.count, 0)
-		c.n = append(c.n, 0)
-		c.u = append(c.u, 0)
-		c.y = append(c.y, 0)
+		c.all = append(c.all, cell{key: k})
 	}
-	c.count[i] += count
-	c.n[i] += n
-	c.u[i] += u
-	c.y[i] += y
-	if len(c.key) > maxCells {
+	to := &c.all[i]
+	to.count += count
+	to.n += n
+	to.u += u
+	to.y += y
+	if len(c.all) > maxCells {
 		c.coarsen(c.level + 1)
+	}
+}
+
+// addAll adds the cells of a sketch at a level that is at most c's.
+func (c *cells) addAll(all []cell, level uint) {
+	for i := range all {
+		f := &all[i]
+		by := c.level - level // grows while c is filled
+		c.addCell(cellKey{f.key.n >> by, f.key.u >> by, f.key.y >> by}, f.count, f.n, f.u, f.y)
 	}
 }
 
@@ -73,21 +77,15 @@ func (c *cells) coarsen(level uint) {
 		return
 	}
 	o := *c
-	*c = cells{level: level, customers: o.customers, maxRows: o.maxRows, index: make(map[cellKey]int32, len(o.key)/2)}
-	for i, k := range o.key {
-		by := c.level - o.level // grows if the cells are still too many
-		c.addCell(cellKey{k.n >> by, k.u >> by, k.y >> by}, o.count[i], o.n[i], o.u[i], o.y[i])
-	}
+	*c = cells{level: level, customers: o.customers, maxRows: o.maxRows}
+	c.addAll(o.all, o.level)
 }
 
 func (c *cells) merge(o *cells) {
 	c.coarsen(o.level)
 	c.customers += o.customers
 	c.maxRows = max(c.maxRows, o.maxRows)
-	for i, k := range o.key {
-		by := c.level - o.level // grows while c is filled
-		c.addCell(cellKey{k.n >> by, k.u >> by, k.y >> by}, o.count[i], o.n[i], o.u[i], o.y[i])
-	}
+	c.addAll(o.all, o.level)
 }
 
 // width bounds the relative width of a cell: its points lie within width·|v|
@@ -101,11 +99,58 @@ func (c *cells) width() float64 {
 
 // points returns each cell's number of customers and mean n, u and y.
 func (c *cells) points() (count, n, u, y []float64) {
-	k := len(c.key)
-	buf := make([]float64, 3*k)
-	n, u, y = buf[:k], buf[k:2*k], buf[2*k:]
-	for i, m := range c.count {
-		n[i], u[i], y[i] = c.n[i]/m, c.u[i]/m, c.y[i]/m
+	k := len(c.all)
+	buf := make([]float64, 4*k)
+	count, n, u, y = buf[:k], buf[k:2*k], buf[2*k:3*k], buf[3*k:]
+	for i := range c.all {
+		f := &c.all[i]
+		count[i], n[i], u[i], y[i] = f.count, f.n/f.count, f.u/f.count, f.y/f.count
 	}
-	return c.count, n, u, y
+	return count, n, u, y
+}
+
+// cellIndex finds the place of a key's cell by open addressing with linear
+// probing: a few times as fast as a map, and asked for every customer.
+type cellIndex struct {
+	places []int32 // place + 1, 0: free; a power of two, at most half of it taken
+	last   int32   // found last: many customers are alike
+}
+
+// find returns the place of k among all. Where it is not there, find notes that
+// it will be appended and returns false.
+func (x *cellIndex) find(all []cell, k cellKey) (place int32, ok bool) {
+	if int(x.last) < len(all) && all[x.last].key == k {
+		return x.last, true
+	}
+	if 2*len(all) >= len(x.places) {
+		x.grow(all)
+	}
+	mask := uint64(len(x.places) - 1)
+	for at := k.hash() & mask; ; at = (at + 1) & mask {
+		switch i := x.places[at] - 1; {
+		case i < 0:
+			x.last = int32(len(all))
+			x.places[at] = x.last + 1
+			return x.last, false
+		case all[i].key == k:
+			x.last = i
+			return i, true
+		}
+	}
+}
+
+func (x *cellIndex) grow(all []cell) {
+	x.places = make([]int32, max(64, 2*len(x.places)))
+	mask := uint64(len(x.places) - 1)
+	for i := range all {
+		at := all[i].key.hash() & mask
+		for x.places[at] != 0 {
+			at = (at + 1) & mask
+		}
+		x.places[at] = int32(i) + 1
+	}
+}
+
+func (k cellKey) hash() uint64 {
+	return mix((uint64(k.n)<<32|uint64(k.u))*golden64 + uint64(k.y))
 }

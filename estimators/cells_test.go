@@ -30,30 +30,58 @@ func TestCellsStayFlatInAnyOrder(t *testing.T) {
 	merged := parts[2]
 	merged.merge(&parts[0])
 	merged.merge(&parts[1])
-	t.Logf("%d cells at level %d, width %g", len(all.key), all.level, all.width())
-	if len(all.key) > maxCells || all.level == 0 {
-		t.Errorf("%d cells at level %d", len(all.key), all.level)
+	t.Logf("%d cells at level %d, width %g", len(all.all), all.level, all.width())
+	if len(all.all) > maxCells || all.level == 0 {
+		t.Errorf("%d cells at level %d", len(all.all), all.level)
 	}
-	if merged.level != all.level || len(merged.key) != len(all.key) || merged.customers != 200000 || merged.maxRows != all.maxRows {
-		t.Errorf("merged: %d cells at level %d; at once: %d at %d", len(merged.key), merged.level, len(all.key), all.level)
+	if merged.level != all.level || len(merged.all) != len(all.all) || merged.customers != 200000 || merged.maxRows != all.maxRows {
+		t.Errorf("merged: %d cells at level %d; at once: %d at %d", len(merged.all), merged.level, len(all.all), all.level)
 	}
-	for k, at := range merged.index {
-		i, ok := all.index[k]
-		if !ok || all.count[i] != merged.count[at] {
-			t.Fatalf("cell %v holds %g customers, at once %g", k, merged.count[at], all.count[i])
+	places := map[cellKey]cell{}
+	var sums [3][]float64
+	for _, c := range all.all {
+		places[c.key] = c
+		sums[0], sums[1], sums[2] = append(sums[0], c.n), append(sums[1], c.u), append(sums[2], c.y)
+	}
+	for _, m := range merged.all {
+		if c, ok := places[m.key]; !ok || c.count != m.count {
+			t.Fatalf("cell %v holds %g customers, at once %g", m.key, m.count, c.count)
 		}
 	}
-	near(t, "Σn", sum(all.n), sum(n), 1e-12)
-	near(t, "Σu", sum(all.u), sum(u), 1e-10)
-	near(t, "Σy", sum(all.y), sum(y), 1e-12)
+	near(t, "Σn", sum(sums[0]), sum(n), 1e-12)
+	near(t, "Σu", sum(sums[1]), sum(u), 1e-10)
+	near(t, "Σy", sum(sums[2]), sum(y), 1e-12)
 	// Every point lies within the width of its cell's mean.
 	w := all.width()
 	for _, p := range points {
-		i := all.index[cellKey{bin(p.n, all.level), bin(p.u, all.level), bin(p.y, all.level)}]
-		for _, d := range [][2]float64{{p.n, all.n[i]}, {p.u, all.u[i]}, {p.y, all.y[i]}} {
-			if m := d[1] / all.count[i]; math.Abs(d[0]-m) > w*math.Abs(d[0])*(1+1e-9) {
+		c := places[cellKey{bin(p.n, all.level), bin(p.u, all.level), bin(p.y, all.level)}]
+		for _, d := range [][2]float64{{p.n, c.n}, {p.u, c.u}, {p.y, c.y}} {
+			if m := d[1] / c.count; math.Abs(d[0]-m) > w*math.Abs(d[0])*(1+1e-9) {
 				t.Fatalf("%g in a cell of mean %g and width %g", d[0], m, w)
 			}
 		}
+	}
+}
+
+// The index finds every key at its place, and only those.
+func TestCellIndex(t *testing.T) {
+	rng := rand.New(rand.NewPCG(61, 2))
+	var x cellIndex
+	var all []cell
+	places := map[cellKey]int32{}
+	for range 100000 {
+		k := cellKey{rng.Uint32N(30), rng.Uint32N(40), rng.Uint32N(30) << 12}
+		want, known := places[k]
+		place, ok := x.find(all, k)
+		if ok != known || known && place != want || !known && int(place) != len(all) {
+			t.Fatalf("key %v of %d: place %d, %v; want %d, %v", k, len(all), place, ok, want, known)
+		}
+		if !ok {
+			places[k] = place
+			all = append(all, cell{key: k})
+		}
+	}
+	if len(all) < 20000 {
+		t.Errorf("%d keys are too few to try the index", len(all))
 	}
 }

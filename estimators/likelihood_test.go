@@ -121,7 +121,7 @@ func TestCellsKeepTheInterval(t *testing.T) {
 			t.Fatal(err)
 		}
 		width := want.High - want.Low
-		t.Logf("%d customers in %d cells (level %d): [%.6f, %.6f], exact [%.6f, %.6f]", customers, len(binned.cells.key), binned.cells.level, iv.Low, iv.High, want.Low, want.High)
+		t.Logf("%d customers in %d cells (level %d): [%.6f, %.6f], exact [%.6f, %.6f]", customers, len(binned.cells.all), binned.cells.level, iv.Low, iv.High, want.Low, want.High)
 		tol := 1e-5 * width // bins of 2⁻⁷; coarser where customers are many and rewards continuous
 		if binned.cells.level > 0 {
 			tol = 2e-4 * width

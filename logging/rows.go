@@ -83,14 +83,18 @@ func (s *Store) rows(ctx context.Context, plan *rowPlan, fn func(*nextbest.Batch
 }
 
 // readSettings are the settings of a long sorted read: blocks of so many rows;
-// sorts that go to disk beyond so many bytes, joins likewise, with the side
-// in memory that the query names second; functions before the sort (they make the
-// rows smaller); and patience with a reader that thinks between two blocks. A
-// server that does not know one of them passes over it.
+// sorts that go to disk beyond so many bytes (half of them on each thread), joins
+// likewise, with the side in memory that the query names second; a thread for each
+// core where there is memory for its part of the sort (by default ClickHouse wants
+// a whole GiB free for each, and an engine of 2 GiB sorts on one core); functions
+// before the sort (they make the rows smaller); and patience with a reader that
+// thinks between two blocks. A server that does not know one of them passes over
+// it.
 func readSettings(block, sort int) []ch.Setting {
 	return []ch.Setting{
 		{Key: "max_block_size", Value: strconv.Itoa(block)},
-		{Key: "max_bytes_before_external_sort", Value: strconv.Itoa(sort)},
+		{Key: "max_bytes_before_external_sort", Value: strconv.Itoa(sort / 2)},
+		{Key: "max_threads_min_free_memory_per_thread", Value: strconv.Itoa(sort * 3 / 4)},
 		{Key: "max_bytes_before_external_group_by", Value: strconv.Itoa(256 << 20)},
 		{Key: "join_algorithm", Value: "grace_hash"},
 		{Key: "max_bytes_in_join", Value: strconv.Itoa(192 << 20)},

@@ -35,6 +35,8 @@ type columns struct {
 	probabilities []float64
 	x             []float64
 	chosen        int
+	actions       []int32   // scratch
+	q             []float64 // scratch
 }
 
 // begin begins a row with the features x, whose models are those of a part.
@@ -114,18 +116,20 @@ func (k *columns) weigh(policy int, row *estimators.Row) {
 // expect returns a model's prediction of the logged action and of a candidate
 // with the distribution p, in a slot from 0.
 func (k *columns) expect(m *rewardModel, slot int, p []float64) (q, policy float64) {
-	for n, e := range k.eligible {
+	k.actions = k.actions[:0]
+	for _, e := range k.eligible {
 		a := k.local[e]
 		if m == k.list {
 			a = slotAction(a, slot)
 		}
-		v := m.predict(k.part, a, k.x)
-		if n == k.chosen {
-			q = v
-		}
+		k.actions = append(k.actions, a)
+	}
+	k.q = slices.Grow(k.q[:0], len(k.actions))[:len(k.actions)]
+	m.predict(k.q, k.part, k.actions, k.x)
+	for n, v := range k.q {
 		policy += p[n] * v
 	}
-	return q, policy
+	return k.q[k.chosen], policy
 }
 
 func (k *columns) merge(o *columns) { k.ran.Merge(&o.ran) }

@@ -40,6 +40,7 @@ type lane struct {
 	q         []float64 // scratch: predictions of the eligible actions
 	p         []float64 // scratch: a candidate's distribution
 	supported []bool    // scratch
+	actions   []int32   // scratch: the eligible actions, by our numbers
 }
 
 func newLane(req *Request, candidates []Candidate, g ranges, m *rewardModel, best []int32, nothing int32, always []int32, tried []bool, first int64) *lane {
@@ -119,9 +120,12 @@ func (l *lane) row(b *nextbest.Batch, i, fold, part int, local []int32) error {
 	best, nothing := -1, -1
 	target := l.best[fold]
 	l.chosen = target >= 0
+	actions := l.actions[:n]
 	for k, e := range eligible {
-		a := local[e]
-		q[k] = l.model.predict(part, a, l.x)
+		actions[k] = local[e]
+	}
+	l.model.predict(q, part, actions, l.x)
+	for k, a := range actions {
 		l.predicted.see(q[k])
 		switch {
 		case floored:
@@ -275,7 +279,7 @@ func (l *lane) single(t *tally, row *estimators.Row, k, chosen int, propensity f
 
 func (l *lane) grow(n int) {
 	if n > len(l.q) {
-		l.q, l.p, l.supported = make([]float64, n), make([]float64, n), make([]bool, n)
+		l.q, l.p, l.supported, l.actions = make([]float64, n), make([]float64, n), make([]bool, n), make([]int32, n)
 	}
 }
 

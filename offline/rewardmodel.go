@@ -1,6 +1,9 @@
 package offline
 
-import "gonum.org/v1/gonum/mat"
+import (
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+)
 
 // moments are the sufficient statistics of a linear reward model of one action
 // in one fold: the lower triangle of Σ z zᵀ with z = (1, x, r), row after row.
@@ -13,10 +16,7 @@ func triangle(i, j int) int { return i*(i+1)/2 + j } // j ≤ i
 func (m moments) add(z []float64) {
 	at := 0
 	for i, zi := range z {
-		row := m[at : at+i+1]
-		for j := range row {
-			row[j] += float64(zi * z[j])
-		}
+		floats.AddScaled(m[at:at+i+1], zi, z[:i+1])
 		at += i + 1
 	}
 }
@@ -172,24 +172,51 @@ func (m *rewardModel) of(fold int, action int32) []float64 {
 	return m.weights[at : at+m.width+1]
 }
 
-// predict returns q(x, a).
-func (m *rewardModel) predict(fold int, action int32, x []float64) float64 {
-	coef := m.of(fold, action)
-	q := coef[0]
-	coef = coef[1:]
-	x = x[:len(coef)]
-	var a, b float64 // two chains, for the processor
-	i := 0
-	for ; i+1 < len(coef); i += 2 {
-		a += coef[i] * x[i]
-		b += coef[i+1] * x[i+1]
+// predict fills q with q(x, a) of the actions.
+// A sum is one chain of additions for the even features and one for the odd; two
+// actions at once give the processor four.
+func (m *rewardModel) predict(q []float64, fold int, actions []int32, x []float64) {
+	k := 0
+	for ; k+1 < len(actions); k += 2 {
+		v, w := m.of(fold, actions[k]), m.of(fold, actions[k+1])
+		q[k], q[k+1] = v[0], w[0]
+		v, w = v[1:], w[1:]
+		x, w = x[:len(v)], w[:len(v)]
+		var a, b, c, d float64
+		i := 0
+		for ; i+1 < len(v); i += 2 {
+			a += v[i] * x[i]
+			b += v[i+1] * x[i+1]
+			c += w[i] * x[i]
+			d += w[i+1] * x[i+1]
+		}
+		if i < len(v) {
+			a += v[i] * x[i]
+			c += w[i] * x[i]
+		}
+		q[k] += a + b
+		q[k+1] += c + d
 	}
-	if i < len(coef) {
-		a += coef[i] * x[i]
+	if k < len(actions) {
+		v := m.of(fold, actions[k])
+		q[k] = v[0]
+		v = v[1:]
+		var a, b float64
+		i := 0
+		for ; i+1 < len(v); i += 2 {
+			a += v[i] * x[i]
+			b += v[i+1] * x[i+1]
+		}
+		if i < len(v) {
+			a += v[i] * x[i]
+		}
+		q[k] += a + b
 	}
-	q += a + b
-	if m.logistic {
-		return logistic(q)
+	for k, v := range q {
+		if m.logistic {
+			q[k] = logistic(v)
+		} else {
+			q[k] = min(max(v, m.min), m.max)
+		}
 	}
-	return min(max(q, m.min), m.max)
 }

@@ -82,6 +82,9 @@ func (s *segmenter) nested() bool {
 }
 
 func (s *segmenter) read(b *nextbest.Batch, i int) error {
+	if len(s.keys) == 0 {
+		return nil
+	}
 	var document any
 	if s.nested() && i < len(b.Contexts) && len(b.Contexts[i]) > 0 {
 		if err := json.Unmarshal(b.Contexts[i], &document); err != nil {

@@ -121,7 +121,7 @@ type benchEvaluateCmd struct {
 // Run measures evaluations of a log on a platform of its own.
 func (c *benchEvaluateCmd) Run(ctx context.Context, t *terminal) error {
 	return onFreshPlatform(ctx, t, func(ctx context.Context, srv *server, _ *client.Client) error {
-		r, err := bench.Evaluate(ctx, srv.journal, srv.store, srv.visible, bench.EvaluateOptions{Rows: c.Rows, Bootstrap: c.Bootstrap, Baseline: c.Baseline}, t.progress)
+		r, err := bench.Evaluate(ctx, srv.journal, srv.store, srv.visible, bench.EvaluateOptions{Rows: c.Rows, Bootstrap: c.Bootstrap, Baseline: c.Baseline, CPU: srv.processorTimes}, t.progress)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (c *benchEvaluateCmd) Run(ctx context.Context, t *terminal) error {
 			name string
 			run  bench.EvaluateRun
 		}{{"LinUCB on every row", r.LinUCB}, {"given probabilities", r.Given}} {
-			fmt.Fprintf(t.out, "  %-22s %6.2f s, %6.2f processor seconds, %4.0f MB\n", x.name, x.run.Seconds, x.run.CPU, x.run.Memory)
+			fmt.Fprintf(t.out, "  %-22s %6.2f s, %6.2f processor seconds and %.2f in ClickHouse, %4.0f MB\n", x.name, x.run.Seconds, x.run.CPU, x.run.Engine, x.run.Memory)
 		}
 		fmt.Fprintf(t.out, "  %-22s %6.2f s more\n", "logistic reward model", r.Logistic)
 		if b := r.Baseline; b != nil {

@@ -25,6 +25,9 @@ type EvaluateOptions struct {
 	Rows      int
 	Bootstrap int  // replicates
 	Baseline  bool // run numpy too
+	// CPU returns the processor time that this program and the engines beside it
+	// have used.
+	CPU func() (program, engine time.Duration)
 }
 
 // EvaluateResult says how fast a log is evaluated.
@@ -35,7 +38,7 @@ type EvaluateResult struct {
 	Features   int      `json:"features"`
 	Estimators []string `json:"estimators"`
 	Bootstrap  int      `json:"bootstrap_replicates"`
-	// Seconds from ClickHouse to report, both passes over the log included.
+	// From ClickHouse to report, both passes over the rows included.
 	LinUCB EvaluateRun `json:"linucb"` // the candidate's distribution recomputed on every row
 	Given  EvaluateRun `json:"given"`  // its probabilities known
 	// Logistic is what a 3-fold cross-fitted logistic reward model adds to a run
@@ -49,8 +52,9 @@ type EvaluateResult struct {
 // EvaluateRun is one evaluation.
 type EvaluateRun struct {
 	Seconds float64 `json:"seconds"`
-	CPU     float64 `json:"cpu_seconds"` // of this program
-	Memory  float64 `json:"memory_mb"`   // most that this program held beyond what it did before
+	CPU     float64 `json:"cpu_seconds"`        // of this program
+	Engine  float64 `json:"engine_cpu_seconds"` // of ClickHouse
+	Memory  float64 `json:"memory_mb"`          // most that this program held beyond what it did before
 }
 
 const (
@@ -100,7 +104,7 @@ func Evaluate(ctx context.Context, log Log, reader offline.Reader, visible Visib
 	run := func(name string, candidate offline.Candidate, request offline.Request) (EvaluateRun, error) {
 		progress("evaluating: %s", name)
 		request.Candidates = []offline.Candidate{candidate}
-		return measureRun(func() error {
+		return measureRun(o.CPU, func() error {
 			report, err := offline.Run(ctx, reader, request, nil)
 			if err != nil {
 				return err
@@ -155,11 +159,11 @@ func whole(report *offline.Report) error {
 }
 
 // measureRun times f and watches this program's memory.
-func measureRun(f func() error) (EvaluateRun, error) {
+func measureRun(used func() (program, engine time.Duration), f func() error) (EvaluateRun, error) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	before, _ := resident()
-	cpu := processCPU()
+	program, engine := used()
 	done, peak := make(chan struct{}), make(chan float64)
 	go func() {
 		most := before
@@ -177,7 +181,9 @@ func measureRun(f func() error) (EvaluateRun, error) {
 	}()
 	start := time.Now()
 	err := f()
-	run := EvaluateRun{Seconds: time.Since(start).Seconds(), CPU: processCPU() - cpu}
+	run := EvaluateRun{Seconds: time.Since(start).Seconds()}
+	programAfter, engineAfter := used()
+	run.CPU, run.Engine = (programAfter - program).Seconds(), (engineAfter - engine).Seconds()
 	close(done)
 	run.Memory = <-peak - before
 	return run, err
