@@ -166,6 +166,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 				// the model takes it for what ran. The report bounds what that hides.
 				row.Weight, row.Support, row.QPolicy = 0, 0, logged
 				t.add(&row, &row, b, i, l.segmenter)
+				t.segments.lacks(l.segmenter)
 				continue
 			}
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
