@@ -15,8 +15,9 @@ var ErrNoRewardRange = errors.New("the betting bound needs a reward range: decla
 
 // Betting accumulates customers for a lower confidence bound by betting on a
 // mean per row that is bounded below (Waudby-Smith, Wu, Ramdas, Karampatziakis
-// and Mineiro 2022, arXiv 2210.10768). It holds at every sample size, under
-// optional stopping and for a learning logger, and needs no largest weight.
+// and Mineiro 2022, arXiv 2210.10768). It holds for a learning logger and needs
+// no largest weight; where Rows is declared, or customers have one row each by
+// design, it holds at every sample size and under optional stopping too.
 //
 // A customer of n rows contributes y ≥ −Bound·n. Against H₀: E[y − vn] ≤ 0 the
 // wealth of stake λ is Π_c (1 + λ_v (y_c − v n_c)) with
@@ -24,11 +25,33 @@ var ErrNoRewardRange = errors.New("the betting bound needs a reward range: decla
 // Bound = 0 that is Π(1 + λy)/(1 + λv). The bound is the largest v at which the
 // mean wealth over the grid reaches 1/δ. Memory is flat (cells); what the
 // cells' centroids could add to the wealth is taken off again.
+//
+// A stake must be fixed before what it bets on. With Rows it is: N = Rows. Else N
+// is the most rows that a customer of the sample has, and the bound is one given
+// the numbers of rows n, which makes all stakes constants. Let v be the mean per
+// row of customers with such numbers, Σ d_c = 0 for d_c = E[y_c − v n_c | n,
+// customers before c]. Each E[1 + λ_v(y_c − v n_c)] = 1 + λ_v d_c ≤ exp(λ_v d_c),
+// so that wealth · exp(−λ_v Σ d_c) = wealth has a mean of at most 1, and by
+// Markov's inequality it reaches 1/δ with probability at most δ: at the sample's
+// size, for numbers of rows that do not hang on what was decided.
+//
+// Of a population in which rare customers have many more rows than any seen,
+// nothing holds without Rows, here or elsewhere: they may undo any gain (Bahadur
+// and Savage 1956, Annals of Mathematical Statistics 27:1115).
+// TestBettingBoundGivenTheRows measures both.
 type Betting struct {
 	Bound float64 // y ≥ −Bound per row
 	Scale float64 // unit of y, such as the largest reward; the grid is relative to it
+	Rows  float64 // most rows that one customer can have, by design; 0: not declared
 	cells cells
 }
+
+// ErrTooManyRows is returned where a customer has more rows than were declared
+// possible.
+var ErrTooManyRows = errors.New("a customer has more rows than are declared possible: the bound would not hold")
+
+// MostRows returns N, the most rows that the bound reckons with in one customer.
+func (b *Betting) MostRows() float64 { return max(b.Rows, b.cells.maxRows) }
 
 // Add adds one customer with n rows and contribution y.
 func (b *Betting) Add(n, y float64) { b.cells.add(1, n, 0, y+b.Bound*n) }
@@ -38,8 +61,8 @@ func (b *Betting) AddMany(count, n, y float64) { b.cells.add(count, n, 0, y+b.Bo
 
 // Merge adds o's customers, which must share Bound and Scale.
 func (b *Betting) Merge(o *Betting) {
-	if b.Bound != o.Bound || b.Scale != o.Scale {
-		panic("estimators: merged bets differ in bound or scale")
+	if b.Bound != o.Bound || b.Scale != o.Scale || b.Rows != o.Rows {
+		panic("estimators: merged bets differ in bound, scale or rows")
 	}
 	b.cells.merge(&o.cells)
 }
@@ -47,7 +70,7 @@ func (b *Betting) Merge(o *Betting) {
 // LogWealth returns the logarithm of the e-value against H₀: mean ≤ v.
 func (b *Betting) LogWealth(v float64) float64 {
 	count, n, _, x := b.cells.points()
-	return logWealth(count, n, x, b.cells.maxRows, b.cells.width(), b.Bound, b.Scale, v)
+	return logWealth(count, n, x, b.MostRows(), b.cells.width(), b.Bound, b.Scale, v)
 }
 
 // Lower returns the lower bound at confidence 1 − δ, −Bound when nothing is
@@ -59,8 +82,11 @@ func (b *Betting) Lower(delta float64) (float64, error) {
 	if !(b.Scale > 0) || math.IsInf(b.Scale, 0) || math.IsNaN(b.Bound) {
 		return 0, ErrNoRewardRange
 	}
+	if b.Rows > 0 && b.cells.maxRows > b.Rows {
+		return 0, ErrTooManyRows
+	}
 	count, n, _, x := b.cells.points()
-	return bettingLower(count, n, x, b.cells.maxRows, b.cells.width(), b.Bound, b.Scale, delta), nil
+	return bettingLower(count, n, x, b.MostRows(), b.cells.width(), b.Bound, b.Scale, delta), nil
 }
 
 // logWealth of x = y + Bound·n. width is the relative width of the points'

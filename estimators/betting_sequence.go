@@ -2,9 +2,9 @@ package estimators
 
 // BettingSequence accumulates customers for a two-sided confidence sequence of a
 // policy's value by betting (Waudby-Smith et al. 2022, arXiv 2210.10768): both
-// ends hold at every sample size at once, for adaptive loggers too, and no
-// largest weight is needed. The intersection of all intervals so far holds as
-// well.
+// ends hold at every sample size at once where customers have one row each (of
+// others, at each size: see Betting), for adaptive loggers too, and no largest
+// weight is needed. The intersection of all intervals so far holds as well.
 type BettingSequence struct {
 	rMin, rMax float64
 	low, high  Betting

@@ -9,8 +9,9 @@ import "math"
 // subject to positivity at the corners of the support, where the unseen part
 // of the distribution may lie (Karampatziakis, Langford and Mineiro 2020, arXiv
 // 1906.03323, §3): 1 + N(β a_j + τ(y_j − v n_j)) ≥ 0 for every corner j and N
-// rows, N the most that one customer has. The points' own positivity is the
-// logarithm's.
+// rows, N the most that one customer has. That N is the sample's: what is inferred
+// is the mean of customers with such numbers of rows, as for Betting. The points'
+// own positivity is the logarithm's.
 type profile struct {
 	count, a, y, n []float64 // a is nil when only the second moment is used
 	corners        []corner

@@ -112,6 +112,7 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 			look = j.req.Looks[k]
 		}
 		if low, err := t.gapLow.Lower(delta); err == nil && finite(low) {
+			j.warnOfMostRows(r, t)
 			declared := j.report.Log.RewardRange != "sample"
 			r.Gate = &Gate{Lower: low, Delta: delta, Look: look, RewardMin: g.rewardMin, RewardMax: g.rewardMax, Declared: declared, Passed: declared && low > 0 && !r.Refused(), LogE: max(t.gapLow.LogWealth(0), -math.MaxFloat64)}
 		}

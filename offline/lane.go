@@ -185,6 +185,7 @@ func (l *lane) row(b *nextbest.Batch, i, fold, part int, local []int32) error {
 					l.columns.unanswered(c, &row, t.extras)
 				}
 				t.add(&row, &row, b, i, l.segmenter)
+				t.segments.lacks(l.segmenter)
 				continue
 			}
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)

@@ -31,6 +31,9 @@ type Segment struct {
 	Logged    float64 `json:"logged"` // mean reward of what ran
 	DR        *Figure `json:"dr,omitempty"`
 	VsLogged  *Figure `json:"vs_logged,omitempty"`
+	// Unanswered counts the rows that lack what the candidate decides by, as in
+	// Result; they widen the segment's intervals by their share of its rows.
+	Unanswered int64 `json:"unanswered_rows,omitempty"`
 	// Refusals are those of the segment alone; figures are absent then.
 	Refusals []estimators.Refusal `json:"refusals"`
 }
@@ -138,6 +141,7 @@ type segments struct {
 type segmentTally struct {
 	customer estimators.Customer
 	opened   bool
+	lacking  int64 // rows that the candidate could not be asked about
 	weigh    estimators.Weighing
 	dr       estimators.DRTotal
 	over     estimators.Ratio
@@ -181,6 +185,17 @@ func (s *segments) add(g *segmenter, row, own *estimators.Row) {
 	}
 }
 
+// lacks counts a row that was added as one that the candidate could not be asked
+// about.
+func (s *segments) lacks(g *segmenter) {
+	if s == nil {
+		return
+	}
+	for k, v := range g.values {
+		s.at(k, v).lacking++
+	}
+}
+
 // close ends the current customer.
 func (s *segments) close() {
 	for _, t := range s.open {
@@ -205,6 +220,7 @@ func (s *segments) merge(o *segments) {
 				s.by[k][v] = from
 				continue
 			}
+			to.lacking += from.lacking
 			to.weigh.Merge(&from.weigh)
 			to.dr.Merge(&from.dr)
 			to.over.Merge(&from.over)
@@ -230,15 +246,13 @@ func (s *segments) figures(j *judge, keys []string, ev evidence) []Segment {
 		for _, v := range sortedKeys(m) {
 			t := m[v]
 			d := t.weigh.Estimate()
-			x := Segment{By: keys[k], Value: v, Rows: int64(d.Rows), Customers: int64(d.Customers), Refusals: estimators.Judge(d, j.req.Limits)}
+			x := Segment{By: keys[k], Value: v, Rows: int64(d.Rows), Customers: int64(d.Customers), Unanswered: t.lacking, Refusals: j.segmentRefusals(t, &d)}
 			if e, err := t.logged.Estimate(); err == nil && !math.IsNaN(e.Value) {
 				x.Logged = e.Value
 			}
-			if x.Refusals == nil {
-				x.Refusals = []estimators.Refusal{}
-			}
 			if len(x.Refusals) == 0 {
 				x.DR, x.VsLogged = ev.figure(t.dr.Estimate()), ev.figure(t.over.Estimate())
+				j.room(t.share(&d), x.DR, x.VsLogged)
 			}
 			out = append(out, x)
 		}

@@ -46,12 +46,48 @@ func (j *judge) unanswered(r *Result, t *tally) (share float64) {
 	if limit := j.req.Limits.OffSupport; share > limit {
 		r.Refusals = append(r.Refusals, estimators.Refusal{Code: estimators.RefusedUnanswered,
 			Message: fmt.Sprintf("%s: %.1f%%, more than %.0f%%", what, 100*share, 100*limit),
-			Cure:    "let the candidate's feature schema say what stands in for a missing value (missing: mean, zero or indicator), or evaluate on decisions logged since the feature is sent"})
+			Cure:    cureUnanswered})
 	} else {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s: their rewards may have been anything in the range of rewards, and every interval is wider by that", what))
 	}
 	return share
 }
+
+// room widens figures that have a share of unanswered rows as what ran or as the
+// mean of the others.
+func (j *judge) room(share float64, figures ...*Figure) {
+	room := share * (j.g.rewardMax - j.g.rewardMin)
+	for _, f := range figures {
+		if f != nil {
+			f.Low, f.High = f.Low-room, f.High+room
+		}
+	}
+}
+
+// share is the part of a segment's rows that the candidate could not be asked
+// about.
+func (t *segmentTally) share(d *estimators.Diagnostics) float64 {
+	return float64(t.lacking) / float64(d.Rows)
+}
+
+// segmentRefusals are those of one segment alone. Rows that the candidate could
+// not be asked about are off support too, and are named for what they are.
+func (j *judge) segmentRefusals(t *segmentTally, d *estimators.Diagnostics) []estimators.Refusal {
+	out := []estimators.Refusal{}
+	share, limit := t.share(d), j.req.Limits.OffSupport
+	if share > limit {
+		out = append(out, estimators.Refusal{Code: estimators.RefusedUnanswered,
+			Message: fmt.Sprintf("the candidate cannot be asked about %d of %d rows of this segment: %.1f%%, more than %.0f%%", t.lacking, d.Rows, 100*share, 100*limit), Cure: cureUnanswered})
+	}
+	for _, x := range estimators.Judge(*d, j.req.Limits) {
+		if x.Code != estimators.RefusedOffSupport || d.OffSupport-share > limit {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+const cureUnanswered = "let the candidate's feature schema say what stands in for a missing value (missing: mean, zero or indicator), or evaluate on decisions logged since the feature is sent"
 
 // widen makes room in the intervals for a share of rows of which nothing is
 // known but that a decision's reward lies in the range of rewards (Manski 1990):
@@ -66,12 +102,7 @@ func (j *judge) widen(r *Result, share float64) {
 		iv := estimators.Manski(estimators.Interval{Low: f.Low, High: f.High}, share, g.rewardMin, g.rewardMax)
 		f.Low, f.High = math.Min(iv.Low, f.Value), math.Max(iv.High, f.Value)
 	}
-	room := share * (g.rewardMax - g.rewardMin)
-	for _, f := range []*Figure{r.SNIPS, r.DM, r.DR, r.Value, r.VsLogged, r.VsBestFixed} {
-		if f != nil {
-			f.Low, f.High = f.Low-room, f.High+room
-		}
-	}
+	j.room(share, r.SNIPS, r.DM, r.DR, r.Value, r.VsLogged, r.VsBestFixed)
 	for i := range r.Estimates {
 		// Some of these have the rows as nothing.
 		if f := &r.Estimates[i].Figure; r.Estimates[i].Problem == "" {

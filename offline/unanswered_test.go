@@ -71,3 +71,66 @@ func TestRunCountsUnansweredRows(t *testing.T) {
 		t.Errorf("any other error must end the evaluation: %v", err)
 	}
 }
+
+// Segments have room for their own unanswered rows, and are refused above the
+// limit for what these are, however few the whole log has.
+func TestSegmentsCountUnansweredRows(t *testing.T) {
+	s := conversions()
+	s.Each = 3 // four days
+	ask := func(c Candidate) *Result {
+		req := request(s, c)
+		req.Segments = []string{"day", "policy"}
+		return get(t, evaluated(t, s, req), "best")
+	}
+	full := ask(s.Best())
+	missing := lacks{errors.New("context.recency is missing")}
+	some := ask(forgetful{s.Best(), 0.005, missing})
+	total := map[string]int64{}
+	for i, x := range some.Segments {
+		before := full.Segments[i]
+		u := float64(x.Unanswered) / float64(x.Rows)
+		total[x.By] += x.Unanswered
+		if len(x.Refusals) > 0 || x.Value != before.Value {
+			t.Fatalf("%s %s: %+v, before %s", x.By, x.Value, x.Refusals, before.Value)
+		}
+		if u == 0 || u > 0.01 {
+			t.Errorf("%s %s: %d of %d rows unanswered", x.By, x.Value, x.Unanswered, x.Rows)
+		}
+		if !(x.DR.Low <= before.DR.Value-u && before.DR.Value+u <= x.DR.High) || !(x.VsLogged.High-x.VsLogged.Low >= before.VsLogged.High-before.VsLogged.Low+u) {
+			t.Errorf("%s %s: DR %+v against %+v with all rows, %g unanswered", x.By, x.Value, *x.DR, *before.DR, u)
+		}
+	}
+	if total["day"] != some.Unanswered || total["policy"] != some.Unanswered {
+		t.Errorf("%v unanswered rows in the segments, %d in all", total, some.Unanswered)
+	}
+	// All of the lacking rows are on the first day.
+	first := ask(until{s.Best(), simulationStart.UnixMicro() + 25*8640*1000, missing})
+	for _, x := range first.Segments {
+		refused := slices.ContainsFunc(x.Refusals, func(r estimators.Refusal) bool { return r.Code == estimators.RefusedUnanswered })
+		if refused {
+			t.Errorf("%s %s: 25 rows of %d are no reason to refuse: %+v", x.By, x.Value, x.Rows, x.Refusals)
+		}
+	}
+	first = ask(until{s.Best(), simulationStart.UnixMicro() + 150*8640*1000, missing})
+	for _, x := range first.Segments {
+		want := x.By == "day" && x.Value == "2026-01-05"
+		refused := len(x.Refusals) == 1 && x.Refusals[0].Code == estimators.RefusedUnanswered && x.DR == nil
+		if refused != want || !want && len(x.Refusals) > 0 {
+			t.Errorf("%s %s: %d of %d unanswered, refusals %+v", x.By, x.Value, x.Unanswered, x.Rows, x.Refusals)
+		}
+	}
+}
+
+// until lacks something on all rows before a time.
+type until struct {
+	Candidate
+	before int64
+	err    error
+}
+
+func (u until) Distribution(p []float64, b *nextbest.Batch, row int) error {
+	if b.Time[row] < u.before {
+		return u.err
+	}
+	return u.Candidate.Distribution(p, b, row)
+}

@@ -17,7 +17,8 @@ import (
 
 // remote says how a command reaches the platform: a server by address and key,
 // or the one of the data folder. Where none runs on the folder, the command
-// starts the platform on it for as long as it takes.
+// starts the platform on it for as long as it takes, with serve's settings from
+// the environment or a configuration file.
 type remote struct {
 	engines
 	Address string `help:"Address of the server; without it, the one on the data folder." env:"NEXTBEST_ADDRESS"`

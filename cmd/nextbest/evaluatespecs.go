@@ -55,6 +55,9 @@ func (c *evaluateCmd) specs() ([]api.CandidateRef, error) {
 
 // readSpec reads a policy specification from a file.
 func readSpec(file string) (*api.Policy, error) {
+	if err := inputFile(file); err != nil {
+		return nil, err
+	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ var version = "dev"
 // cli is the command line. Every flag can also be given in the environment
 // and in the configuration file.
 type cli struct {
-	Config kong.ConfigFlag `help:"Configuration file (YAML); keys are the flags' names." placeholder:"FILE" env:"NEXTBEST_CONFIG"`
+	Config configFlag `help:"Configuration file (YAML); keys are the flags' names." placeholder:"FILE" env:"NEXTBEST_CONFIG"`
 
 	Serve    serveCmd    `cmd:"" help:"Run the platform."`
 	Demo     demoCmd     `cmd:"" help:"See the main job in about a minute: a fictional retailer, or real customers with --dataset."`
@@ -54,6 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		kong.Description("Next Best Action with contextual bandits: decide, log with exact propensities, evaluate offline, promote against holdouts."),
 		kong.Vars{"data": defaultData()},
 		kong.Configuration(loadConfiguration),
+		kong.NamedMapper("existingfile", kong.MapperFunc(existingFile)),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -64,6 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		fmt.Fprintln(stderr, "nextbest:", err)
 		return 2
 	}
+	hideEngines(parser.Model.Node)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
