@@ -19,10 +19,24 @@ type groundwork struct {
 	lists     *listStatistics   // nil unless asked for
 }
 
+// needsGroundwork reports whether a request needs it.
+func (r *Request) needsGroundwork() bool {
+	return needsBlocks(r) || r.asks("mrdr") || r.asks("cascade_dr")
+}
+
+// Passes returns how often a run goes through the rows: what its progress comes
+// to, beside their number.
+func (r *Request) Passes() int64 {
+	if r.needsGroundwork() || r.CrossFit == "" && r.Adaptive {
+		return 3
+	}
+	return 2
+}
+
 // groundwork makes the pass, or returns nothing where none is needed.
 func (r *run) groundwork(ctx context.Context, s *study) (*groundwork, error) {
 	req := r.req
-	if s.rows == 0 || s.times == nil && !req.asks("mrdr") && !req.asks("cascade_dr") {
+	if s.rows == 0 || !req.needsGroundwork() {
 		return &groundwork{}, nil
 	}
 	var blocks timeBlocks

@@ -85,7 +85,7 @@ func (c *evaluateCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	defer done()
 	var report offline.Report
-	if _, err := server.Await(ctx, "evaluations", ask, &report, func(rows int64) { t.progress("evaluating: %d rows", rows) }); err != nil {
+	if _, err := server.AwaitOf(ctx, "/v1/evaluations", "evaluations", ask, &report, t.bar("evaluating")); err != nil {
 		return err
 	}
 	t.done()

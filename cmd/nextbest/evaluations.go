@@ -28,7 +28,7 @@ type shared struct{ *decisions.Candidate }
 func (s shared) Fork() offline.Candidate { return s }
 
 // Evaluate runs one evaluation up to what is in ClickHouse now.
-func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress func(done int64)) (any, error) {
+func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress api.Progress) (any, error) {
 	if now := time.Now(); ask.MatureAt.After(now) {
 		return nil, nextbest.FieldErrorf("mature_at", "%s is in the future: what has not happened cannot have matured", ask.MatureAt.Format(time.RFC3339))
 	}
@@ -66,13 +66,23 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress fu
 			}
 		}
 	}
-	return offline.Run(ctx, e.p.store, request, progress)
+	return e.run(ctx, request, progress)
 }
 
 // spool keeps rows between passes in the data folder, which can be written to
 // everywhere: a container's folder for temporary files may be missing or memory.
 func (e evaluator) spool() offline.Spool {
 	return offline.Spool{Dir: e.p.folder, Lost: func(err error) { e.p.log.Warn("an evaluation reads the log once for each pass", "cause", err) }}
+}
+
+// run evaluates, and says how far it is.
+func (e evaluator) run(ctx context.Context, request offline.Request, progress api.Progress) (*offline.Report, error) {
+	extent, err := e.p.store.Extent(ctx, request.Query)
+	if err != nil {
+		return nil, err
+	}
+	total := extent.Rows * request.Passes()
+	return offline.Run(ctx, e.p.store, request, func(done int64) { progress(min(done, total), total) })
 }
 
 // add adds the i-th candidate to a request and returns what it learned from.
@@ -137,7 +147,7 @@ func candidateOf(catalogue *decisions.Catalogue, i int, c api.CandidateRef, revi
 // Repeat runs a finished evaluation again, on the log as it was then, with the
 // definitions as they were then, and returns the same report bit for bit; any
 // difference is an error.
-func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.RawMessage, progress func(done int64)) (any, error) {
+func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.RawMessage, progress api.Progress) (any, error) {
 	var then offline.Report
 	if err := json.Unmarshal(result, &then); err != nil {
 		return nil, nextbest.Errorf(nextbest.Internal, "its report does not decode: %w", err)
@@ -190,7 +200,7 @@ func (e evaluator) Repeat(ctx context.Context, ask api.Evaluation, result json.R
 		}
 		request.Looks = append(request.Looks, look)
 	}
-	report, err := offline.Run(ctx, e.p.store, request, progress)
+	report, err := e.run(ctx, request, progress)
 	if err != nil {
 		return nil, err
 	}

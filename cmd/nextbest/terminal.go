@@ -57,7 +57,7 @@ func (t *terminal) bar(what string) func(done, total int64) {
 		const width = 30
 		share := min(float64(done)/float64(total), 1)
 		full := int(share * width)
-		t.progress("%s [%s%s] %3.0f%% of %d rows", what, strings.Repeat("█", full), strings.Repeat("░", width-full), 100*share, total)
+		t.progress("%s [%s%s] %3.0f%%", what, strings.Repeat("█", full), strings.Repeat("░", width-full), 100*share)
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *Server) evaluationRoutes() {
 			if err := s.checkEvaluation(ctx, &in.Body); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, in.Body, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, in.Body, "", in.why(), func(ctx context.Context, progress Progress) (any, error) {
 				return s.o.Evaluator.Evaluate(ctx, in.Body, progress)
 			})
 			return &jobOutput{Location: "/v1/evaluations/" + job.ID, Body: job}, err
@@ -118,7 +118,7 @@ func (s *Server) evaluationRoutes() {
 			if err := json.Unmarshal(then.Request, &ask); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, then.Request, then.ID, in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, nextbest.KindEvaluation, then.Request, then.ID, in.why(), func(ctx context.Context, progress Progress) (any, error) {
 				return s.o.Evaluator.Repeat(ctx, ask, then.Result, progress)
 			})
 			return &jobOutput{Location: "/v1/evaluations/" + job.ID, Body: job}, err
@@ -140,8 +140,8 @@ func (s *Server) verificationRoutes() {
 			if err := s.checkRange(in.Body.Placement, in.Body.From, in.Body.To, in.Body.Placement == ""); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, KindVerification, in.Body, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
-				v, err := s.o.Verifier.Verify(ctx, in.Body, progress)
+			job, err := s.jobs.start(ctx, KindVerification, in.Body, "", in.why(), func(ctx context.Context, progress Progress) (any, error) {
+				v, err := s.o.Verifier.Verify(ctx, in.Body, progress.rows)
 				if v.Different == nil {
 					v.Different = []Difference{}
 				}

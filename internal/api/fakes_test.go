@@ -123,7 +123,7 @@ type domain struct {
 	answer      decisions.Answer
 	fail        error
 	panics      bool
-	evaluate    func(ctx context.Context, progress func(int64)) (any, error)
+	evaluate    func(ctx context.Context, progress Progress) (any, error)
 	search      func(ctx context.Context, run SearchRun) (any, error)
 	rows        []nextbest.Decision
 }
@@ -249,7 +249,7 @@ func (d *domain) current(policy nextbest.Ref, document string, ifMatch uint64, a
 	return nextbest.Record{Kind: nextbest.KindCurrent, ID: learning.ID(policy), Version: 2, Revision: 99, Actor: actor, Reason: reason, Time: testNow, Document: []byte(document)}, d.fail
 }
 
-func (d *domain) Evaluate(ctx context.Context, _ Evaluation, progress func(int64)) (any, error) {
+func (d *domain) Evaluate(ctx context.Context, _ Evaluation, progress Progress) (any, error) {
 	if d.evaluate != nil {
 		return d.evaluate(ctx, progress)
 	}
@@ -263,7 +263,7 @@ func (d *domain) Search(ctx context.Context, _ Search, run SearchRun) (any, erro
 	return map[string]any{"outcome": "none_better"}, nil
 }
 
-func (d *domain) Repeat(_ context.Context, e Evaluation, result json.RawMessage, _ func(int64)) (any, error) {
+func (d *domain) Repeat(_ context.Context, e Evaluation, result json.RawMessage, _ Progress) (any, error) {
 	if e.Seed != 7 {
 		return nil, nextbest.Errorf(nextbest.Conflict, "seed %d", e.Seed)
 	}

@@ -56,7 +56,13 @@ type Job struct {
 }
 
 // work is a job's function; what it returns is kept as JSON.
-type work func(ctx context.Context, progress func(done int64)) (any, error)
+type work func(ctx context.Context, progress Progress) (any, error)
+
+// Progress is told how many rows are done of how many; 0 where that is not known.
+type Progress func(done, total int64)
+
+// rows is a progress whose end is not known.
+func (p Progress) rows(done int64) { p(done, 0) }
 
 type task struct {
 	kind     nextbest.Kind
@@ -212,7 +218,10 @@ func (j *jobs) protected(ctx context.Context, t *task) (result any, err error) {
 			result, err = nil, errors.New("panic")
 		}
 	}()
-	return t.work(context.WithValue(ctx, taskKey{}, t), func(done int64) { t.progress.Store(done) })
+	return t.work(context.WithValue(ctx, taskKey{}, t), func(done, total int64) {
+		t.total.Store(total)
+		t.progress.Store(done)
+	})
 }
 
 // finish keeps what came of a task and forgets the task.

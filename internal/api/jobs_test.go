@@ -43,8 +43,8 @@ func TestEvaluation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t) // in the bubble, or its channels would not count
 		release := make(chan struct{})
-		f.dom.evaluate = func(ctx context.Context, progress func(int64)) (any, error) {
-			progress(123)
+		f.dom.evaluate = func(ctx context.Context, progress Progress) (any, error) {
+			progress(123, 0)
 			select {
 			case <-release:
 				return map[string]any{"verdict": "no evidence"}, nil
@@ -89,10 +89,10 @@ func TestEvaluation(t *testing.T) {
 		}
 
 		// What fails says why, without our inside; a panic too.
-		f.dom.evaluate = func(context.Context, func(int64)) (any, error) { panic("secret") }
+		f.dom.evaluate = func(context.Context, Progress) (any, error) { panic("secret") }
 		bad := f.evaluate()
 		synctest.Wait()
-		f.dom.evaluate = func(context.Context, func(int64)) (any, error) {
+		f.dom.evaluate = func(context.Context, Progress) (any, error) {
 			return nil, nextbest.FieldErrorf("split", "overlaps the training")
 		}
 		overlap := f.evaluate()
@@ -105,7 +105,7 @@ func TestEvaluation(t *testing.T) {
 		}
 
 		// The server stops in the middle.
-		f.dom.evaluate = func(ctx context.Context, _ func(int64)) (any, error) { <-ctx.Done(); return nil, ctx.Err() }
+		f.dom.evaluate = func(ctx context.Context, _ Progress) (any, error) { <-ctx.Done(); return nil, ctx.Err() }
 		cut := f.evaluate()
 		synctest.Wait()
 		stop()
@@ -120,10 +120,10 @@ func TestEvaluationEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		release := make(chan struct{})
-		f.dom.evaluate = func(_ context.Context, progress func(int64)) (any, error) {
-			progress(10)
+		f.dom.evaluate = func(_ context.Context, progress Progress) (any, error) {
+			progress(10, 40)
 			<-release
-			progress(20)
+			progress(20, 40)
 			return map[string]any{"verdict": "no evidence"}, nil
 		}
 		stop := f.running()
@@ -150,8 +150,8 @@ func TestEvaluationEvents(t *testing.T) {
 			}
 			events = append(events, l)
 		}
-		running := `event: progress` + "\n" + `data: {"id":"` + job.ID + `","state":"running","progress":10}`
-		end := `event: end` + "\n" + `data: {"id":"` + job.ID + `","state":"done","progress":20}`
+		running := `event: progress` + "\n" + `data: {"id":"` + job.ID + `","state":"running","progress":10,"total":40}`
+		end := `event: end` + "\n" + `data: {"id":"` + job.ID + `","state":"done","progress":20,"total":40}`
 		if comments != 2 || len(events) < 2 || events[len(events)-2] != running || events[len(events)-1] != end {
 			t.Errorf("%d comments, events %q", comments, events)
 		}

@@ -153,8 +153,8 @@ func (s *Server) modelRoutes(version string) {
 			if err := s.hasModel(in.policy(), ask.Model); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, KindRebuild, ask, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
-				return s.o.Rebuilder.Rebuild(ctx, in.policy(), ask.Model, progress)
+			job, err := s.jobs.start(ctx, KindRebuild, ask, "", in.why(), func(ctx context.Context, progress Progress) (any, error) {
+				return s.o.Rebuilder.Rebuild(ctx, in.policy(), ask.Model, progress.rows)
 			})
 			return &jobOutput{Location: "/v1/rebuilds/" + job.ID, Body: job}, err
 		})

@@ -150,10 +150,10 @@ type Weights interface {
 
 // Evaluator runs an off-policy evaluation; what it returns is kept as JSON.
 type Evaluator interface {
-	Evaluate(ctx context.Context, e Evaluation, progress func(done int64)) (any, error)
+	Evaluate(ctx context.Context, e Evaluation, progress Progress) (any, error)
 	// Repeat runs a finished evaluation again, exactly as it was: e is what was
 	// asked and result what came of it. A report that differs is an error.
-	Repeat(ctx context.Context, e Evaluation, result json.RawMessage, progress func(done int64)) (any, error)
+	Repeat(ctx context.Context, e Evaluation, result json.RawMessage, progress Progress) (any, error)
 }
 
 // Verifier replays logged decisions.

@@ -62,7 +62,7 @@ type Searcher interface {
 // SearchRun is what a search needs of the job that it runs in.
 type SearchRun struct {
 	ID, By, Reason string
-	Progress       func(done, total int64)
+	Progress       Progress
 	// Fix is called before anything is registered: from then on the search cannot be
 	// cancelled. An error says that it was cancelled before.
 	Fix func() error
@@ -89,7 +89,7 @@ func (s *Server) searchRoutes() {
 			if err := s.checkSearch(ctx, &in.Body); err != nil {
 				return nil, err
 			}
-			job, err := s.jobs.start(ctx, KindSearch, in.Body, "", in.why(), func(ctx context.Context, progress func(int64)) (any, error) {
+			job, err := s.jobs.start(ctx, KindSearch, in.Body, "", in.why(), func(ctx context.Context, progress Progress) (any, error) {
 				return s.o.Searcher.Search(ctx, in.Body, s.searchRun(ctx, progress, in.why()))
 			})
 			return &jobOutput{Location: "/v1/searches/" + job.ID, Body: job}, err
@@ -98,20 +98,17 @@ func (s *Server) searchRoutes() {
 }
 
 // searchRun is the run of the job whose work has the context.
-func (s *Server) searchRun(ctx context.Context, progress func(int64), reason string) SearchRun {
+func (s *Server) searchRun(ctx context.Context, progress Progress, reason string) SearchRun {
 	t := ctx.Value(taskKey{}).(*task)
 	return SearchRun{ID: t.job.ID, By: t.job.By, Reason: reason,
-		Progress: func(done, total int64) {
-			t.total.Store(total)
-			progress(done)
-		},
-		Fix: func() error { return fix(ctx) },
+		Progress: progress,
+		Fix:      func() error { return fix(ctx) },
 		Evaluate: func(ctx context.Context, e Evaluation, read func(int64)) (string, json.RawMessage, error) {
 			job, ok, err := s.jobs.kept(nextbest.KindEvaluation, e)
 			if err == nil && !ok {
-				job, err = s.jobs.within(ctx, nextbest.KindEvaluation, e, "the gate of search "+t.job.ID, func(ctx context.Context, progress func(int64)) (any, error) {
-					return s.o.Evaluator.Evaluate(ctx, e, func(done int64) {
-						progress(done)
+				job, err = s.jobs.within(ctx, nextbest.KindEvaluation, e, "the gate of search "+t.job.ID, func(ctx context.Context, progress Progress) (any, error) {
+					return s.o.Evaluator.Evaluate(ctx, e, func(done, total int64) {
+						progress(done, total)
 						read(done)
 					})
 				})

@@ -34,7 +34,7 @@ func TestSearchEvaluatesWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		asked := 0
-		f.dom.evaluate = func(context.Context, func(int64)) (any, error) {
+		f.dom.evaluate = func(context.Context, Progress) (any, error) {
 			asked++
 			return map[string]any{"verdict": "better"}, nil
 		}
@@ -89,7 +89,7 @@ func TestCancelASearch(t *testing.T) {
 		f := newFixture(t)
 		choose, judge := make(chan struct{}), make(chan struct{})
 		gate := ""
-		f.dom.evaluate = func(context.Context, func(int64)) (any, error) {
+		f.dom.evaluate = func(context.Context, Progress) (any, error) {
 			<-judge
 			return 1, nil
 		}
@@ -139,7 +139,7 @@ func TestCancelASearch(t *testing.T) {
 			t.Errorf("%+v, registered %d", job, registered)
 		}
 		// What fails within is the search's failure, with its record.
-		f.dom.evaluate = func(context.Context, func(int64)) (any, error) {
+		f.dom.evaluate = func(context.Context, Progress) (any, error) {
 			return nil, nextbest.Errorf(nextbest.Unavailable, "ClickHouse is away")
 		}
 		f.dom.search = func(ctx context.Context, run SearchRun) (any, error) {
@@ -198,7 +198,7 @@ func TestDraftOfAnInterruptedSearch(t *testing.T) {
 func TestSearchIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.dom.evaluate = func(ctx context.Context, _ func(int64)) (any, error) {
+		f.dom.evaluate = func(ctx context.Context, _ Progress) (any, error) {
 			<-ctx.Done()
 			return nil, errors.New("read interrupted")
 		}
