@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
 
 	"nextbest"
@@ -77,6 +78,9 @@ func (s *Store) SQL(ctx context.Context, query string, l SQLLimits) (*SQLResult,
 	read := clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"readonly": 1, "max_execution_time": int(math.Ceil(l.Time.Seconds())),
 		"max_memory_usage": l.Memory, "max_result_rows": l.Rows, "max_result_bytes": mostResult, "result_overflow_mode": "throw",
+		// Blocks are held whole here and there; what sorts or groups much goes to disk.
+		"max_block_size": 8192, "preferred_block_size_bytes": 1 << 20,
+		"max_bytes_before_external_sort": l.Memory / 2, "max_bytes_before_external_group_by": l.Memory / 2,
 		// A dictionary would make little of what is much once it is written.
 		"low_cardinality_allow_in_native_format": 0,
 	}))
@@ -175,7 +179,7 @@ func (s *Store) column(ctx context.Context, query string) ([]string, error) {
 }
 
 func (s *Store) table(ctx context.Context, query string, l SQLLimits) (*SQLResult, error) {
-	rows, err := s.conn.Query(ctx, query)
+	rows, err := s.reader.Query(ctx, query)
 	if err != nil {
 		return nil, sqlFailure(err, l)
 	}
@@ -192,7 +196,7 @@ func (s *Store) table(ctx context.Context, query string, l SQLLimits) (*SQLResul
 			into[i] = reflect.New(t.ScanType()).Interface()
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, storeError("read a result", err)
+			return nil, sqlFailure(err, l)
 		}
 		for i := range into {
 			into[i] = room.plain(reflect.ValueOf(into[i]).Elem())
@@ -208,14 +212,17 @@ func (s *Store) table(ctx context.Context, query string, l SQLLimits) (*SQLResul
 	return out, nil
 }
 
-// resultRoom is how many bytes a result may still take, about as JSON writes it.
-// Below 0 the result is too big and its values are worth nothing.
+// resultRoom is how many bytes of memory a result may still take. Below 0 the
+// result is too big and its values are worth nothing.
 type resultRoom int
 
+// valueRoom is what a value takes: an interface and a number behind it.
+const valueRoom = 24
+
 // plain turns a scanned value into one that encoding/json can write, and takes
-// its room: two bytes for a value and its comma, and a string's length.
+// its room: the value's and a string's length.
 func (r *resultRoom) plain(v reflect.Value) any {
-	if *r -= 2; *r < 0 || !v.IsValid() {
+	if *r -= valueRoom; *r < 0 || !v.IsValid() {
 		return nil
 	}
 	if v.CanInterface() {
@@ -247,7 +254,7 @@ func (r *resultRoom) plain(v reflect.Value) any {
 		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice && v.Type() != reflect.TypeFor[[]uint8]() {
 			return v.Interface()
 		}
-		if resultRoom(2*v.Len()) > *r {
+		if resultRoom(valueRoom*v.Len()) > *r {
 			*r = -1
 			return nil
 		}
@@ -280,8 +287,24 @@ func tooBig(l SQLLimits) *nextbest.Error {
 	return sqlError(fmt.Sprintf("gives more than %d rows or %d MiB", l.Rows, mostResult>>20), "aggregate, or add LIMIT")
 }
 
+// unwritable refuses a value that has no form outside ClickHouse.
+func unwritable(err *column.UnsupportedColumnTypeError) *nextbest.Error {
+	_, kind, _ := strings.Cut(err.Error(), "type ")
+	if strings.Contains(kind, "AggregateFunction") {
+		return sqlError("gives the state of an aggregate function ("+kind+"), which is no value", "finish it: sum(x) instead of sumState(x), sumMerge(state), or finalizeAggregation(state)")
+	}
+	return sqlError("gives a value of type "+kind+", which cannot be written", "turn it into text with toString(…), or leave the column out")
+}
+
 // sqlFailure gives what ClickHouse says about somebody's statement its field.
 func sqlFailure(err error, l SQLLimits) error {
+	var unsupported *column.UnsupportedColumnTypeError
+	switch {
+	case errors.As(err, &unsupported):
+		return unwritable(unsupported)
+	case errors.Is(err, errAnswer):
+		return tooBig(l)
+	}
 	var e *proto.Exception
 	if err == nil || !errors.As(err, &e) {
 		return storeError("answer a statement", err)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,9 @@ func TestSQLRefuses(t *testing.T) {
 		"SELECT sum(cityHash64(number)) FROM numbers(1000000000000)":                   "takes more than 1s",
 		"SELECT groupArray(number) FROM numbers(100000000)":                            "",
 		"SELECT nothing FROM decisions":                                                "nothing",
+		"SELECT sumState(slot) FROM decisions":                                         "finish it: sum(x) instead of sumState(x)",
+		"SELECT slot, groupArrayState(time) FROM decisions GROUP BY slot":              "state of an aggregate function",
+		"SELECT [uniqState(slot)] FROM decisions":                                      "state of an aggregate function",
 	} {
 		r, err := store.SQL(t.Context(), query, limits)
 		if nextbest.CodeOf(err) != nextbest.Invalid || !strings.Contains(err.Error(), says) {
@@ -130,5 +135,34 @@ func TestSQLResultIsBounded(t *testing.T) {
 	r, err := store.SQL(t.Context(), "SELECT toLowCardinality('a') AS short, repeat('b', 1000000) AS long FROM numbers(30)", SQLLimits{})
 	if err != nil || len(r.Rows) != 30 || r.Rows[29][0] != "a" || len(r.Rows[29][1].(string)) != 1000000 {
 		t.Errorf("a result within the limit: %v", err)
+	}
+}
+
+// TestSQLMemory: however a statement packs much into little, the answer is not held
+// whole before it is refused, and the next one is answered.
+func TestSQLMemory(t *testing.T) {
+	store, _ := filledStore(t, 1)
+	if _, err := store.SQL(t.Context(), "SELECT 1", SQLLimits{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{
+		"SELECT arrayMap(x -> toLowCardinality(repeat('a', 100000)), range(4000))", // 400 MB once written out
+		"SELECT arrayMap(x -> toUInt64(x), range(8000000))",
+		"SELECT range(800) FROM numbers(9000)",
+	} {
+		debug.FreeOSMemory()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := store.SQL(t.Context(), query, SQLLimits{})
+		runtime.ReadMemStats(&after)
+		allocated := (after.TotalAlloc - before.TotalAlloc) >> 20
+		t.Logf("%s: %d MiB allocated in all", query, allocated)
+		// 450, 610 and 165 MiB; before answers were bounded as they are read, 2,558, 854 and 404.
+		if nextbest.CodeOf(err) != nextbest.Invalid || allocated > 12*mostResult>>20 {
+			t.Errorf("%s: %v, %d MiB allocated", query, err, allocated)
+		}
+		if _, err := store.SQL(t.Context(), "SELECT count() FROM decisions", SQLLimits{}); err != nil {
+			t.Errorf("after %s: %v", query, err)
+		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 // Store is the log in ClickHouse. It is safe for concurrent use.
 type Store struct {
 	conn     driver.Conn // ordinary statements
+	reader   driver.Conn // people's SQL
 	bulkOpts []ch.Options
 
 	mu     sync.Mutex
@@ -66,6 +67,9 @@ func OpenStore(ctx context.Context, address string) (*Store, error) {
 		return nil, storeError("connect to "+strings.Join(opts.Addr, ", "), err)
 	}
 	s := &Store{conn: conn}
+	if s.reader, err = openReader(opts); err != nil {
+		return nil, errors.Join(storeError("connect for SQL", err), conn.Close())
+	}
 	for _, host := range opts.Addr {
 		var tlsConfig *tls.Config
 		if opts.TLS != nil {
@@ -111,7 +115,7 @@ func (s *Store) Close() error {
 	idle := s.idle
 	s.idle, s.closed = nil, true
 	s.mu.Unlock()
-	errs := []error{s.conn.Close()}
+	errs := []error{s.conn.Close(), s.reader.Close()}
 	for _, c := range idle {
 		if !c.IsClosed() {
 			errs = append(errs, c.Close())
