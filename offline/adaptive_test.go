@@ -137,16 +137,17 @@ func TestAdaptiveLogs(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		log   learningLog
+		reps  int
 		truth float64
 		naive bool // the mean of the candidate's rows is an estimate of its value
 	}{
-		{"no action is better", learningLog{mean: null, each: 1}, 0.3, true},
-		{"customers of four rows", learningLog{mean: null, each: 4, own: 0.5}, 0.3, true},
-		{"contexts", learningLog{mean: [][]float64{{0.1, 0.5, 0.2}, {0.3, 0.2, 0.5}}, each: 2, own: 0.3}, 0.35, false},
+		{"no action is better", learningLog{mean: null, each: 1}, 2000, 0.3, true},
+		{"customers of four rows", learningLog{mean: null, each: 4, own: 0.5}, 2000, 0.3, true},
+		{"contexts", learningLog{mean: [][]float64{{0.1, 0.5, 0.2}, {0.3, 0.2, 0.5}}, each: 2, own: 0.3}, 1000, 0.35, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			reps := 2000
+			reps := c.reps
 			if testing.Short() {
 				reps = 200
 			}

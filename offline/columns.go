@@ -167,7 +167,7 @@ func (r *run) newColumns(s *study, g *groundwork, w ranges) *columns {
 	if !need {
 		return nil
 	}
-	c := &columns{blocks: g.blocks, lists: req.asks("cascade_dr") || req.asks("position_ips")}
+	c := &columns{blocks: g.blocks, lists: g.lists != nil && g.lists.unlistable() == "" || req.asks("position_ips") && s.later == 0}
 	actions := len(r.actions.names)
 	if g.stability != nil {
 		c.stability = g.stability.weights(float64(s.eligible) / float64(max(s.rows, 1)))

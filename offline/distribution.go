@@ -15,8 +15,9 @@ type Distribution struct {
 	// Points are F at the thresholds, each with a pointwise interval.
 	Points    []DistributionPoint `json:"points,omitempty"`
 	Quantiles []Quantile          `json:"quantiles,omitempty"`
-	Tails     []Tail              `json:"tails,omitempty"`
-	Note      string              `json:"note,omitempty"`
+	// Tails are those of enough customers.
+	Tails []Tail `json:"tails,omitempty"`
+	Note  string `json:"note,omitempty"`
 	// Problem says why there is none.
 	Problem string `json:"problem,omitempty"`
 }
@@ -139,7 +140,7 @@ func (j *judge) distribution(r *Result, t *tally) {
 	case t.distribution == nil:
 		d.Problem = "there are no rewards to it"
 	default:
-		if err := d.fill(t.distribution.cdf, j.req.Level); err != nil {
+		if err := d.fill(t.distribution.cdf, j.req.Level, r.Diagnostics.ESS/limits.Conversions); err != nil {
 			*d = Distribution{Estimator: d.Estimator, Problem: err.Error()}
 			return
 		}
@@ -149,8 +150,9 @@ func (j *judge) distribution(r *Result, t *tally) {
 	}
 }
 
-// fill reads what is shown off a CDF.
-func (d *Distribution) fill(cdf *estimators.CDF, level float64) error {
+// fill reads what is shown off a CDF; tails of a share below 1/most have too few
+// customers for an interval and are left out.
+func (d *Distribution) fill(cdf *estimators.CDF, level, most float64) error {
 	points, err := cdf.Points(level)
 	if err != nil {
 		return err
@@ -171,6 +173,9 @@ func (d *Distribution) fill(cdf *estimators.CDF, level float64) error {
 		d.Quantiles = append(d.Quantiles, q)
 	}
 	for _, x := range tailsShown {
+		if x.share*most < 1 {
+			continue
+		}
 		of := cdf.CVaR
 		if x.tail == tailBest {
 			of = cdf.TopMean

@@ -15,7 +15,7 @@ import (
 // A distribution of revenue holds the truth: the point at a threshold, a quantile
 // and the mean of the best decisions, of a candidate and of what ran.
 func TestDistribution(t *testing.T) {
-	reps := 300
+	reps := 150
 	if testing.Short() {
 		reps = 40
 	}

@@ -1,16 +1,18 @@
 // Package offline says what a policy would have earned, from a log that
 // another policy wrote, or that the log cannot say. Run reads mature rows once
-// and goes over them twice (Spool), evaluates every candidate over each row's
-// logged eligible set beside what ran, the best fixed action and doing nothing,
-// and returns a Report with values, intervals, differences, diagnostics and
-// refusals.
+// and goes over them twice (Spool), or three times where it must know more before
+// the last pass, evaluates every candidate over each row's logged eligible set
+// beside what ran, the best fixed action and doing nothing, and returns a Report
+// with values, intervals, differences, diagnostics and refusals.
 //
 // The statistics are those of package estimators: the unit of every interval is
 // the customer, weights use the mixture's propensity (or, with the query's Own,
 // the serving arm's), reward models and the choice of the best fixed action are
 // cross-fitted over folds of customers, and intervals are empirical likelihood
-// with the largest weight taken from the declared floor. Evaluation is one-step: rows keep the histories that were
-// logged, caps and budgets included, which a candidate would have changed.
+// with the largest weight taken from the declared floor. Where the logger learned
+// from the rows, values are by weighted AIPW over blocks of time. Evaluation is
+// one-step: rows keep the histories that were logged, caps and budgets included,
+// which a candidate would have changed.
 //
 // Two simulators stand beside it: [Simulation], a log with a known truth, and
 // [Classification], a labelled data set played as a bandit.

@@ -140,12 +140,12 @@ func (j *fileJudge) distributions() {
 	if !o.Distribution {
 		return
 	}
-	fill := func(t *distributionTally, problem string) *Distribution {
+	fill := func(t *distributionTally, problem string, units float64) *Distribution {
 		d := &Distribution{Estimator: "snips", Problem: problem}
 		if problem != "" {
 			return d
 		}
-		if err := d.fill(t.cdf, o.Level); err != nil {
+		if err := d.fill(t.cdf, o.Level, units/o.Limits.Conversions); err != nil {
 			return &Distribution{Estimator: "snips", Problem: err.Error()}
 		}
 		if k, ok := estimators.FindInterval(methodNormal); ok {
@@ -156,6 +156,8 @@ func (j *fileJudge) distributions() {
 	problem, candidate := "", ""
 	if j.t.distribution == nil {
 		problem = "rewards are 0 and 1: their mean is all that there is to their distribution"
+	} else if n := j.r.study.matched; float64(n) < o.Limits.Conversions {
+		problem = fmt.Sprintf("only %d rows converted (at least %.0f needed)", n, o.Limits.Conversions)
 	}
 	switch {
 	case problem != "":
@@ -165,5 +167,5 @@ func (j *fileJudge) distributions() {
 	case rep.Log.Logger == loggerAdaptive:
 		candidate = "the logger learned from these rows, and the intervals of a distribution are for fixed loggers"
 	}
-	rep.Distribution, rep.LoggedDistribution = fill(j.t.distribution, candidate), fill(j.t.ran, problem)
+	rep.Distribution, rep.LoggedDistribution = fill(j.t.distribution, candidate, rep.Diagnostics.ESS), fill(j.t.ran, problem, float64(rep.Diagnostics.Customers))
 }

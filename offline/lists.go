@@ -48,6 +48,9 @@ func (s *listStatistics) add(decision uuid.UUID, part uint8, action int32, x []f
 		s.of = decision
 	}
 	n := len(s.open)
+	if n > mostSlots {
+		return // the list is too long as it is
+	}
 	if n < cap(s.open) {
 		s.open = s.open[:n+1] // and its vector
 	} else {
