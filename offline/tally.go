@@ -38,14 +38,6 @@ type tally struct {
 	distribution            *distributionTally // nil unless asked for
 }
 
-// ranges are what the first pass fixed for the second.
-type ranges struct {
-	rewardMin, rewardMax float64
-	origin               float64 // near the values: the logged mean
-	scale                float64 // rewardMax − rewardMin, or 1
-	bounds               bool    // betting intervals are needed
-}
-
 func newTally(g ranges) *tally {
 	return &tally{
 		values:    estimators.WeightLikelihood{Origin: g.origin},
