@@ -2,7 +2,7 @@
 # detector runs where there is a C compiler.
 GO       ?= go
 RACE     := $(if $(shell command -v gcc || command -v clang),-race)
-PURE     := . ./bandit ./estimators ./experiments ./offline ./internal/rules ./internal/actions
+PURE     := . ./bandit ./estimators ./experiments ./offline ./offline/classification ./offline/coverage ./internal/rules ./internal/actions
 STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
 
 .PHONY: test lint notebooks fuzz

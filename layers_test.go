@@ -24,6 +24,8 @@ var layers = map[string][]string{
 	"experiments":                  {".", "estimators"},
 	"logging":                      {"."},
 	"offline":                      {".", "bandit", "estimators", "experiments"},
+	"offline/classification":       {".", "bandit"},
+	"offline/coverage":             {"estimators"},
 	"offline/pages":                {"offline", "estimators"},
 	"internal/rules":               {},
 	"internal/actions":             {".", "internal/rules"},

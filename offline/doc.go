@@ -14,8 +14,9 @@
 // one-step: rows keep the histories that were logged, caps and budgets included,
 // which a candidate would have changed.
 //
-// Two simulators stand beside it: [Simulation], a log with a known truth, and
-// [Classification], a labelled data set played as a bandit.
+// [Simulation] is a log with a known truth. Beside it stand the packages pages
+// (reports as HTML), coverage (how often intervals hold) and classification
+// (labelled data sets played as bandits).
 //
 // Memory does not grow with the log. The same query, seed and log give the same
 // report bit for bit, however the rows are cut into batches.

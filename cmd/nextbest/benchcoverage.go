@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"nextbest/offline"
+	"nextbest/offline/coverage"
 )
 
 // benchCoverageCmd needs no platform: it simulates logs with a known truth.
@@ -20,7 +20,7 @@ func (c *benchCoverageCmd) Run(t *terminal) error {
 	if c.Replications < 100 {
 		return fmt.Errorf("--replications %d: at least 100 are needed to tell .92 from .95", c.Replications)
 	}
-	results := offline.Coverage(offline.CoverageSettings(), c.Replications, c.Seed, func(done, of int) {
+	results := coverage.Study(coverage.Settings(), c.Replications, c.Seed, func(done, of int) {
 		t.progress("%d of %d settings", done, of)
 	})
 	t.done()
@@ -33,10 +33,10 @@ func (c *benchCoverageCmd) Run(t *terminal) error {
 		defer file.Close()
 		out = file
 	}
-	if err := offline.WriteCoverage(out, results, c.Replications, c.Seed); err != nil {
+	if err := coverage.Write(out, results, c.Replications, c.Seed); err != nil {
 		return err
 	}
-	if failures := offline.CoverageFailures(results, c.Replications); len(failures) > 0 {
+	if failures := coverage.Failures(results, c.Replications); len(failures) > 0 {
 		return fmt.Errorf("%d intervals cover too little: see the end of the page", len(failures))
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"nextbest/bandit"
-	"nextbest/offline"
+	"nextbest/offline/classification"
 )
 
 type simulateCmd struct {
@@ -34,7 +34,7 @@ type simulatedClassification struct {
 	Seed     uint64      `json:"seed"`
 	Order    string      `json:"order"` // the file's column, or shuffled
 	Policy   bandit.Spec `json:"policy"`
-	offline.Play
+	classification.Play
 }
 
 // Run plays the data set; no platform is started.
@@ -50,9 +50,9 @@ func (c *simulateClassificationCmd) Run(t *terminal) error {
 	if c.OrderColumn != "" && c.Order == "" {
 		return fmt.Errorf("--order-column %s needs --order, the file that it is a column of", c.OrderColumn)
 	}
-	var set *offline.Classification
+	var set *classification.Set
 	if err := readFile(c.Data, func(r io.Reader) (err error) {
-		set, err = offline.ReadClassification(r, c.Label)
+		set, err = classification.Read(r, c.Label)
 		return err
 	}); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (c *simulateClassificationCmd) order(n int) (order []int, column string, er
 		column = fmt.Sprintf("seed%d", c.Seed)
 	}
 	err = readFile(c.Order, func(r io.Reader) (err error) {
-		order, err = offline.ReadOrder(r, column, n)
+		order, err = classification.ReadOrder(r, column, n)
 		return err
 	})
 	return order, column, err

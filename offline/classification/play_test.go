@@ -1,10 +1,12 @@
-package offline
+package classification
 
 import (
 	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,11 +47,11 @@ func TestBakeoff(t *testing.T) {
 	}
 }
 
-func openSet(tb testing.TB, name string) *Classification {
+func openSet(tb testing.TB, name string) *Set {
 	tb.Helper()
 	f := openData(tb, "bakeoff/"+name+".csv.gz")
 	defer f.Close()
-	c, err := ReadClassification(f, "")
+	c, err := Read(f, "")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -67,7 +69,7 @@ func openOrder(tb testing.TB, name string, seed, n int) []int {
 	return order
 }
 
-func mustPlay(tb testing.TB, c *Classification, document string, order []int, seed uint64) Play {
+func mustPlay(tb testing.TB, c *Set, document string, order []int, seed uint64) Play {
 	tb.Helper()
 	spec, err := bandit.ParseSpec([]byte(document))
 	if err != nil {
@@ -80,9 +82,9 @@ func mustPlay(tb testing.TB, c *Classification, document string, order []int, se
 	return p
 }
 
-func mustClassification(tb testing.TB, document string) *Classification {
+func mustClassification(tb testing.TB, document string) *Set {
 	tb.Helper()
-	c, err := ReadClassification(strings.NewReader(document), "")
+	c, err := Read(strings.NewReader(document), "")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -206,7 +208,7 @@ func TestClassificationLabel(t *testing.T) {
 	for _, c := range []struct{ header, label, want string }{
 		{"y,b,c", "", "y"}, {"y,b,c", "y", "y"}, {"a,b,c", "", "c"}, {"a,b,c", "y", "c"}, {"a,b,c", "b", "b"},
 	} {
-		got, err := ReadClassification(strings.NewReader(c.header+"\n1,2,3\n4,5,6\n"), c.label)
+		got, err := Read(strings.NewReader(c.header+"\n1,2,3\n4,5,6\n"), c.label)
 		if err != nil || got.Name != c.want {
 			t.Errorf("%s, label %q: %+v, %v", c.header, c.label, got, err)
 		}
@@ -243,7 +245,7 @@ func TestClassificationRefusesBadInput(t *testing.T) {
 		{"levels", many(1001, func(i int) string { return fmt.Sprintf("u%d,%d\n", i, i%2) }), "", "x: has more than 1000 levels that are not numbers (line 1002"},
 		{"classes", many(1001, func(i int) string { return fmt.Sprintf("%d,%d\n", i, i) }), "", "takes 1001 values"},
 	} {
-		_, err := ReadClassification(strings.NewReader(c.document), c.label)
+		_, err := Read(strings.NewReader(c.document), c.label)
 		if err == nil || !strings.Contains(err.Error(), c.want) || nextbest.CodeOf(err) != nextbest.Invalid {
 			t.Errorf("%s: error %v, want one that is invalid and says %q", c.name, err, c.want)
 		}
@@ -274,4 +276,18 @@ func gzipped(s string) []byte {
 	_, _ = io.WriteString(z, s) // into memory
 	_ = z.Close()
 	return b.Bytes()
+}
+
+// openData opens a file of the test data, or skips where there is none.
+func openData(tb testing.TB, name string) *os.File {
+	tb.Helper()
+	root := os.Getenv("NEXTBEST_TEST_DATA")
+	if root == "" {
+		root = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	file, err := os.Open(filepath.Join(root, filepath.FromSlash(name)))
+	if err != nil {
+		tb.Skipf("no test data (set NEXTBEST_TEST_DATA): %v", err)
+	}
+	return file
 }

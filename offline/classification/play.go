@@ -1,4 +1,6 @@
-package offline
+// Package classification plays a labelled data set as a bandit, so that a policy
+// can be tried without a log or a platform.
+package classification
 
 import (
 	"cmp"
@@ -11,10 +13,10 @@ import (
 	"nextbest/bandit"
 )
 
-// Classification is a data set with labels that is played as a bandit: an arm
-// for each label, a reward of 1 for the right one, and nothing known about the
-// others (Beygelzimer and Langford 2009, arXiv 0812.4044).
-type Classification struct {
+// Set is a data set with labels that is played as a bandit: an arm for each
+// label, a reward of 1 for the right one, and nothing known about the others
+// (Beygelzimer and Langford 2009, arXiv 0812.4044).
+type Set struct {
 	Name     string   // of the label's column
 	Arms     []string // the labels, sorted; as numbers where all are
 	Label    []int    // of each row, an index into Arms
@@ -23,7 +25,7 @@ type Classification struct {
 }
 
 // Rows returns the number of rows.
-func (c *Classification) Rows() int { return len(c.Label) }
+func (c *Set) Rows() int { return len(c.Label) }
 
 // Play is what came of a data set.
 type Play struct {
@@ -40,7 +42,7 @@ type Play struct {
 // A row is encoded with the moments of rows played before it. They are taken
 // anew whenever the number of those has doubled, and the learner then learns
 // them again as they are encoded now: so a schema's next version would.
-func (c *Classification) Play(spec bandit.Spec, order []int, seed uint64, progress func(rows int)) (Play, error) {
+func (c *Set) Play(spec bandit.Spec, order []int, seed uint64, progress func(rows int)) (Play, error) {
 	g := game{c: c, spec: spec, encoder: newEncoder(c, spec), chosen: make([]int32, len(order))}
 	if err := g.begin(); err != nil {
 		return Play{}, err
@@ -86,7 +88,7 @@ func (c *Classification) Play(spec bandit.Spec, order []int, seed uint64, progre
 const firstMoments = 4
 
 // reward returns 1 where the arm is the row's label.
-func (c *Classification) reward(row, arm int) float64 {
+func (c *Set) reward(row, arm int) float64 {
 	if c.Label[row] == arm {
 		return 1
 	}
@@ -95,7 +97,7 @@ func (c *Classification) reward(row, arm int) float64 {
 
 // game is a policy at play.
 type game struct {
-	c       *Classification
+	c       *Set
 	spec    bandit.Spec
 	encoder *encoder
 	policy  bandit.Policy
@@ -158,7 +160,7 @@ func (g *game) learn(row, arm int) error {
 }
 
 // Shuffled returns the rows in an order that the seed fixes.
-func (c *Classification) Shuffled(seed uint64) []int {
+func (c *Set) Shuffled(seed uint64) []int {
 	salt := "order-" + strconv.FormatUint(seed, 10)
 	key, order := make([]float64, c.Rows()), make([]int, c.Rows())
 	for i := range order {
@@ -170,7 +172,7 @@ func (c *Classification) Shuffled(seed uint64) []int {
 
 // number gives each label an arm: sorted as numbers where all are, else as
 // strings.
-func (c *Classification) number(labels []string) error {
+func (c *Set) number(labels []string) error {
 	c.Arms = slices.Compact(slices.Sorted(slices.Values(labels)))
 	value := make(map[string]float64, len(c.Arms))
 	for _, l := range c.Arms {

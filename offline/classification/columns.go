@@ -1,4 +1,4 @@
-package offline
+package classification
 
 import (
 	"math"
@@ -22,7 +22,7 @@ type column struct {
 // missing is a number the column holds numbers, else levels; a column of nearly
 // all numbers has a mistake in it. A column without two different cells says
 // nothing and is left out.
-func (c *Classification) encode(name string, cells []string, lines []int) error {
+func (c *Set) encode(name string, cells []string, lines []int) error {
 	var gaps, notNumbers, distinct, word int
 	values := make([]float64, len(cells))
 	for i, cell := range cells {
@@ -70,7 +70,7 @@ func (c *Classification) encode(name string, cells []string, lines []int) error 
 }
 
 // levels gives each level of a column a feature, in order of appearance.
-func (c *Classification) levels(col *column, name string, cells []string, lines []int) error {
+func (c *Set) levels(col *column, name string, cells []string, lines []int) error {
 	col.levels = make([]int32, len(cells))
 	known := map[string]int32{}
 	for i, cell := range cells {
@@ -114,13 +114,13 @@ func missing(cell string) bool {
 // cut at ±maxDeviation, and 0 where there is no value or no spread yet; a column
 // of 0 and 1 for each level and each kind of gap.
 type encoder struct {
-	c        *Classification
+	c        *Set
 	x        []float32
 	width    int       // features that the policy sees
 	mean, sd []float64 // beside the columns
 }
 
-func newEncoder(c *Classification, spec bandit.Spec) *encoder {
+func newEncoder(c *Set, spec bandit.Spec) *encoder {
 	width := len(c.Features)
 	if spec.ContextFree() {
 		width = 1

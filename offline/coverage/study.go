@@ -1,4 +1,7 @@
-package offline
+// Package coverage measures how often every interval of package estimators holds
+// a known truth, over sample sizes, tails of weights, base rates, clustered
+// customers and revenue: the study of docs/coverage.md.
+package coverage
 
 import (
 	"math"
@@ -12,8 +15,8 @@ import (
 	"nextbest/estimators"
 )
 
-// CoverageCell is one interval's record in one setting.
-type CoverageCell struct {
+// Cell is one interval's record in one setting.
+type Cell struct {
 	Given    int     // logs on which it said something
 	Covered  int     // of these
 	Low      int     // truths below the interval
@@ -24,27 +27,27 @@ type CoverageCell struct {
 }
 
 // Coverage is Covered/Given, NaN where it said nothing.
-func (c CoverageCell) Coverage() float64 { return float64(c.Covered) / float64(c.Given) }
+func (c Cell) Coverage() float64 { return float64(c.Covered) / float64(c.Given) }
 
-// CoverageResult is one setting's.
-type CoverageResult struct {
-	Setting     CoverageSetting
+// Result is one setting's.
+type Result struct {
+	Setting     Setting
 	Truth       float64
 	Conversions float64 // converting customers whose action the candidate shares, mean
 	Effective   float64 // Diagnostics.EffectiveConversions, mean
 	Refused     float64 // share of logs that a report refuses to conclude from
-	Cells       []CoverageCell
+	Cells       []Cell
 }
 
-// CoverageInterval is one of the intervals of CoverageResult.Cells.
-type CoverageInterval struct {
+// Interval is one of the intervals of Result.Cells.
+type Interval struct {
 	Title   string
 	Kind    string // of estimators.Intervals
 	Default bool   // of a report
 }
 
-// coverageIntervals are in the order of CoverageResult.Cells.
-var coverageIntervals = []CoverageInterval{
+// intervals are in the order of Result.Cells.
+var intervals = []Interval{
 	{"EL value", "empirical_likelihood", true}, {"EL SNIPS", "empirical_likelihood", true},
 	{"EL DR", "empirical_likelihood", true}, {"EL IPS", "empirical_likelihood", true},
 	{"betting", "betting", false}, {"gate, one-sided", "betting", false}, {"asymptotic sequence", "asymptotic_sequence", false},
@@ -52,14 +55,14 @@ var coverageIntervals = []CoverageInterval{
 	{"Clopper-Pearson", "clopper_pearson", false}, {"normal SNIPS", "normal", false}, {"normal IPS", "normal", false},
 }
 
-// CoverageIntervals returns the intervals, in the order of CoverageResult.Cells.
-func CoverageIntervals() []CoverageInterval { return slices.Clone(coverageIntervals) }
+// Intervals returns the intervals, in the order of Result.Cells.
+func Intervals() []Interval { return slices.Clone(intervals) }
 
-// Coverage simulates replications logs of every setting, as multinomial counts of
+// Study simulates replications logs of every setting, as multinomial counts of
 // kinds of customers, and asks each interval at 95% for the candidate's value.
 // The same seed gives the same result. progress may be nil.
-func Coverage(settings []CoverageSetting, replications int, seed uint64, progress func(done, of int)) []CoverageResult {
-	out := make([]CoverageResult, len(settings))
+func Study(settings []Setting, replications int, seed uint64, progress func(done, of int)) []Result {
+	out := make([]Result, len(settings))
 	var next, done int
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -87,23 +90,23 @@ func Coverage(settings []CoverageSetting, replications int, seed uint64, progres
 	return out
 }
 
-func (s CoverageSetting) run(replications int, rng *rand.Rand) CoverageResult {
+func (s Setting) run(replications int, rng *rand.Rand) Result {
 	cells := s.cells()
-	groups, predicted := map[[2]float64]int{}, emptySpan()
+	groups, predicted := map[[2]float64]int{}, span{math.Inf(1), math.Inf(-1)}
 	for i := range cells {
 		k := [2]float64{cells[i].weight, cells[i].weighted}
-		predicted.see(cells[i].q)
+		predicted.low, predicted.high = min(predicted.low, cells[i].q), max(predicted.high, cells[i].q)
 		if _, ok := groups[k]; !ok {
 			groups[k] = len(groups)
 		}
 		cells[i].group = groups[k]
 	}
-	r := CoverageResult{Setting: s, Cells: make([]CoverageCell, len(coverageIntervals))}
+	r := Result{Setting: s, Cells: make([]Cell, len(intervals))}
 	for _, c := range cells {
 		r.Truth += c.p * c.weighted / c.rows
 	}
 	for range replications {
-		log := newCoverageLog(s, r.Truth, rng.Uint64(), len(groups), predicted)
+		log := newSimulated(s, r.Truth, rng.Uint64(), len(groups), predicted)
 		rest, left := 1.0, s.Customers
 		for i := range cells {
 			c, n := &cells[i], left
@@ -124,10 +127,10 @@ func (s CoverageSetting) run(replications int, rng *rand.Rand) CoverageResult {
 		r.Effective += d.EffectiveConversions / float64(replications)
 		for k, iv := range log.intervals(&d) {
 			truth := r.Truth
-			if k == coverageGate {
+			if k == gate {
 				truth = 0 // of the difference
 			}
-			kind, _ := estimators.FindInterval(coverageIntervals[k].Kind)
+			kind, _ := estimators.FindInterval(intervals[k].Kind)
 			r.Cells[k].see(iv, truth, refused || kind.Warning(d) != "")
 		}
 	}
@@ -148,7 +151,7 @@ func draw(rng *rand.Rand, n int, p float64) int {
 	return int(distuv.Binomial{N: float64(n), P: p, Src: rng}.Rand())
 }
 
-func (c *CoverageCell) see(iv estimators.Interval, truth float64, unread bool) {
+func (c *Cell) see(iv estimators.Interval, truth float64, unread bool) {
 	if math.IsNaN(iv.Low) || math.IsNaN(iv.High) || math.IsInf(iv.Low, 0) && math.IsInf(iv.High, 0) {
 		return
 	}
@@ -175,14 +178,14 @@ func (c *CoverageCell) see(iv estimators.Interval, truth float64, unread bool) {
 	}
 }
 
-// coverageGate is the gate's place among the intervals.
-const coverageGate = 5
+// gate is the gate's place among the intervals.
+const gate = 5
 
-// coverageLog holds one log's accumulators.
-type coverageLog struct {
-	setting CoverageSetting
+// simulated holds one log's accumulators.
+type simulated struct {
+	setting Setting
 	truth   float64
-	groups  []coverageGroup
+	groups  []group
 
 	weigh      estimators.Weighing
 	values     estimators.WeightLikelihood
@@ -198,31 +201,34 @@ type coverageLog struct {
 	maxWeight  float64
 }
 
-// coverageReplicates of each bootstrap; the ends of so many are known to an
+// replicates of each bootstrap; the ends of so many are known to an
 // eighth of a standard error.
-const coverageReplicates = 300
+const replicates = 300
 
-// coverageGroup counts the customers of alike cells.
-type coverageGroup struct {
-	cell  *coverageCell
+// group counts the customers of alike cells.
+type group struct {
+	cell  *cell
 	count int
 }
 
-func newCoverageLog(s CoverageSetting, truth float64, seed uint64, groups int, predicted span) *coverageLog {
+// span is a closed range of predictions.
+type span struct{ low, high float64 }
+
+func newSimulated(s Setting, truth float64, seed uint64, groups int, predicted span) *simulated {
 	w := tails[s.Tail][0]
-	l := &coverageLog{setting: s, truth: truth, groups: make([]coverageGroup, groups), predicted: predicted, maxReward: 1, maxWeight: w[len(w)-1]}
+	l := &simulated{setting: s, truth: truth, groups: make([]group, groups), predicted: predicted, maxReward: 1, maxWeight: w[len(w)-1]}
 	if s.Revenue {
 		l.maxReward = 64
 	}
 	l.sequence, _ = estimators.NewBettingSequence(0, l.maxReward)
 	l.gap = estimators.Betting{Bound: l.maxReward, Scale: l.maxReward}
 	l.bernstein = estimators.EmpiricalBernstein{High: l.maxWeight * l.maxReward}
-	l.poisson = estimators.NewPoissonBootstrap(2, coverageReplicates, seed)
-	l.bootT = estimators.NewBootstrapT(0, coverageReplicates, seed)
+	l.poisson = estimators.NewPoissonBootstrap(2, replicates, seed)
+	l.bootT = estimators.NewBootstrapT(0, replicates, seed)
 	return l
 }
 
-func (l *coverageLog) add(c *coverageCell, n int) {
+func (l *simulated) add(c *cell, n int) {
 	if n == 0 {
 		return
 	}
@@ -245,7 +251,7 @@ func (l *coverageLog) add(c *coverageCell, n int) {
 }
 
 // close resamples groups; customers without weight do not touch SNIPS.
-func (l *coverageLog) close() {
+func (l *simulated) close() {
 	for id, g := range l.groups {
 		if g.count > 0 && g.cell.weight > 0 {
 			c := g.cell
@@ -255,9 +261,9 @@ func (l *coverageLog) close() {
 	}
 }
 
-// intervals of one log in the order of coverageIntervals; NaN where one says
+// intervals of one log in the order of intervals; NaN where one says
 // nothing.
-func (l *coverageLog) intervals(d *estimators.Diagnostics) []estimators.Interval {
+func (l *simulated) intervals(d *estimators.Diagnostics) []estimators.Interval {
 	const level = 0.95
 	none := estimators.Interval{Low: math.NaN(), High: math.NaN()}
 	or := func(iv estimators.Interval, err error) estimators.Interval {

@@ -1,4 +1,4 @@
-package offline
+package classification
 
 import (
 	"bufio"
@@ -16,12 +16,12 @@ import (
 	"nextbest/bandit"
 )
 
-// ReadClassification reads a data set from CSV with a header, gzip or not. The
+// Read reads a data set from CSV with a header, gzip or not. The
 // label is the named column; y, or no name, stands for the last one where no
 // column is called y.
 // Every other column is a feature. A cell that is empty, NA, N/A, null or ? is a
 // missing value. Errors name the line.
-func ReadClassification(r io.Reader, label string) (*Classification, error) {
+func Read(r io.Reader, label string) (*Set, error) {
 	t, err := readTable(r)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func ReadClassification(r io.Reader, label string) (*Classification, error) {
 	if at < 0 {
 		return nil, nextbest.FieldErrorf("label", "there is no column %q; the columns are %s", label, abbreviated(t.header))
 	}
-	c := &Classification{Name: t.header[at], Features: []string{bandit.Bias}}
+	c := &Set{Name: t.header[at], Features: []string{bandit.Bias}}
 	labels := t.column(at)
 	for i, l := range labels {
 		if missing(l) || strings.EqualFold(l, "nan") {

@@ -1,4 +1,4 @@
-package offline
+package coverage
 
 import (
 	"math"
@@ -6,11 +6,11 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// CoverageSetting is one kind of log whose intervals are put to the test: a fixed
+// Setting is one kind of log whose intervals are put to the test: a fixed
 // logger, a candidate whose weight at a row is 0 or the inverse of what the logger
 // gave its action, and rewards whose rate grows with the weight, so that the
 // estimate leans. The candidate is worth as much as the logger.
-type CoverageSetting struct {
+type Setting struct {
 	Customers int
 	Rows      int     // of each customer; above 1, a fifth of the customers have all the rewards
 	Tail      string  // light: weights of 2; medium: 2 to 20; heavy: 3 to 100
@@ -26,8 +26,8 @@ var tails = map[string][2][]float64{
 	"heavy":  {{3, 10, 30, 100}, {0.4, 0.3, 0.2, 0.1}},
 }
 
-// coverageCell is a kind of customer and how often it occurs.
-type coverageCell struct {
+// cell is a kind of customer and how often it occurs.
+type cell struct {
 	p                               float64
 	rows, weight, weighted, rewards float64
 	conversion                      bool    // at a matched row
@@ -36,7 +36,7 @@ type coverageCell struct {
 }
 
 // cells enumerates every kind of customer.
-func (s CoverageSetting) cells() []coverageCell {
+func (s Setting) cells() []cell {
 	sizes, sizeP := []float64{1}, []float64{1}
 	if s.Revenue {
 		sizes, sizeP = nil, nil
@@ -52,7 +52,7 @@ func (s CoverageSetting) cells() []coverageCell {
 	if s.Rows > 1 {
 		kinds = [][2]float64{{0.8, 0}, {0.2, 5}}
 	}
-	var out []coverageCell
+	var out []cell
 	weights, shares := tails[s.Tail][0], tails[s.Tail][1]
 	for l, w := range weights {
 		rate := s.Rate
@@ -71,7 +71,7 @@ func (s CoverageSetting) cells() []coverageCell {
 							continue
 						}
 						for z, size := range sizes {
-							c := coverageCell{p: q * sizeP[z], rows: float64(s.Rows), weight: w * float64(m),
+							c := cell{p: q * sizeP[z], rows: float64(s.Rows), weight: w * float64(m),
 								weighted: w * float64(k) * size, rewards: float64(k+u) * size, conversion: k > 0, q: predicted}
 							if k+u == 0 {
 								c.p = q
@@ -106,10 +106,10 @@ func binomial(n, k int, p float64) float64 {
 	return distuv.Binomial{N: float64(n), P: p}.Prob(float64(k))
 }
 
-// CoverageSettings returns the study: sample size × weight tail × base rate for
+// Settings returns the study: sample size × weight tail × base rate for
 // conversions, clustered customers and heavy-tailed revenue.
-func CoverageSettings() (out []CoverageSetting) {
-	for _, kind := range []CoverageSetting{{Rows: 1}, {Rows: 5}, {Rows: 1, Revenue: true}} {
+func Settings() (out []Setting) {
+	for _, kind := range []Setting{{Rows: 1}, {Rows: 5}, {Rows: 1, Revenue: true}} {
 		for _, tail := range []string{"light", "medium", "heavy"} {
 			for _, rate := range []float64{0.01, 0.05, 0.2} {
 				for _, n := range []int{500, 2000, 10000} {
