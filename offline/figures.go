@@ -21,7 +21,7 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 		return
 	}
 	if boundsOnly {
-		r.Bounds = j.bounds(t, r.Diagnostics.OffSupport)
+		r.Bounds = j.bounds(t)
 		return
 	}
 	e := j.evidence(t)
@@ -133,16 +133,16 @@ func flipsAt(t *tally, gap *Figure) *float64 {
 }
 
 // bounds are Manski's, for a candidate that the log partly cannot speak for.
-func (j *judge) bounds(t *tally, off float64) *Figure {
+func (j *judge) bounds(t *tally) *Figure {
 	g, level := &j.g, j.req.Level
 	var b estimators.Interval
 	e := j.evidence(t)
 	if e.likelihood {
-		_, iv, err := t.values.IPS(e.maxWeight, g.rewardMin, g.rewardMax, level)
+		iv, err := t.values.Manski(e.maxWeight, level)
 		if err != nil {
 			return nil
 		}
-		b = estimators.Manski(iv, off, g.rewardMin, g.rewardMax)
+		b = iv
 	} else {
 		// w(r − r_min) has the mean V_S − (1−U) r_min, so its lower bound plus r_min
 		// is already Manski's; likewise from above.

@@ -46,7 +46,7 @@ type ranges struct {
 
 func newTally(g ranges) *tally {
 	return &tally{
-		values:    estimators.WeightLikelihood{Origin: g.origin},
+		values:    estimators.WeightLikelihood{Origin: g.origin, Least: g.rewardMin, Most: g.rewardMax},
 		robust:    estimators.Likelihood{Origin: g.origin},
 		gapLow:    estimators.Betting{Bound: g.scale, Scale: g.scale},
 		gapHigh:   estimators.Betting{Bound: g.scale, Scale: g.scale},
