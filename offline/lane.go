@@ -169,7 +169,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 				// What the candidate would do is not known: no mass is supported, and
 				// the model takes it for what ran. The report bounds what that hides.
 				row.Weight, row.Support, row.QPolicy = 0, 0, logged
-				t.add(&row, &row, b, i, l.segmenter)
+				t.add(&row, &row, 0, 0, b, i, l.segmenter)
 				continue
 			}
 			return nextbest.Errorf(nextbest.CodeOf(err), "candidate %s: decision %s: %w", candidate.Name(), b.Decision[i], err)
@@ -198,11 +198,12 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 			row.Weight = p[chosen] / propensity
 		}
 		row.Support, row.QPolicy = mass, value
-		own := row
+		own, square, largest := row, math.NaN(), math.NaN()
 		if known {
 			own.Weight, own.Support = l.own(p, probabilities, chosen)
+			square, largest = possible(p, probabilities, l.support)
 		}
-		l.tallies[c].add(&row, &own, b, i, l.segmenter)
+		l.tallies[c].add(&row, &own, square, largest, b, i, l.segmenter)
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)

@@ -58,8 +58,9 @@ func newTally(g ranges) *tally {
 
 // add takes one row of a candidate, whose segments g has read. own is the row by
 // the probabilities of the policy that served it, which are not the mixture's
-// where arms were mixed.
-func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segmenter) {
+// where arms were mixed; square is the mean of its weight's square by them, and
+// largest the largest that was possible, NaN where they are unknown.
+func (t *tally) add(row, own *estimators.Row, square, largest float64, b *nextbest.Batch, i int, g *segmenter) {
 	t.customer.Add(row)
 	t.sensitivity.Add(row.Weight, row.Reward)
 	if t.extras != nil {
@@ -68,7 +69,7 @@ func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segme
 	if t.segments != nil {
 		t.segments.add(g, row, own)
 	}
-	t.drift.add(b.Policies[i], b.Time[i], own.Weight, own.Support)
+	t.drift.add(b.Policies[i], b.Time[i], own.Weight, own.Support, square, largest)
 	t.weights.add(row.Weight)
 	t.days.add(b.Time[i], row)
 }
