@@ -147,7 +147,7 @@ func (l *lane) row(b *nextbest.Batch, i int, fold int, local []int32) error {
 			}
 		}
 		l.p[chosen] += (b.Reward[i] - q[chosen]) / propensity
-		l.tree.add(l.id, b.X[i*b.Width:(i+1)*b.Width], len(l.tried), eligible, local, p, nothing, chosen, b.Matched[i])
+		l.tree.add(l.id, b.X[i*b.Width:(i+1)*b.Width], len(l.tried), eligible, local, p, nothing, chosen, propensity, b.Matched[i])
 	}
 	if err := l.segmenter.read(b, i); err != nil {
 		return err
