@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -97,6 +98,12 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 				s := estimators.Support{UMin: -j.maxWeight, UMax: w, GMin: -spread, GMax: spread, EMin: residual.low, EMax: residual.high}
 				return t.likeFixed.Interval(s, -width, width, level)
 			})
+		}
+		gap, err := t.overFixed.Estimate()
+		_, rows := t.overFixed.Sums()
+		if n, few := t.fixedContrast.few(j.req.Limits.Conversions, width, rows, gap.StdErr); err == nil && few && r.VsBestFixed != nil && r.VsBestFixed.Method == methodNormal {
+			r.VsBestFixed = nil
+			r.Warnings = append(r.Warnings, fmt.Sprintf("no difference to the best fixed action is shown: it rests on %.1f conversions on one side (at least %.0f needed)", n, j.req.Limits.Conversions))
 		}
 	} else if t.isLogged {
 		return

@@ -22,6 +22,7 @@ type tally struct {
 	// Paired differences, DR against the logged rewards and against the best
 	// fixed action's DR.
 	overLogged, overFixed   estimators.Ratio
+	fixedContrast           contrast
 	likeLogged, likeFixed   estimators.Likelihood
 	gapLow, gapHigh         estimators.Betting // of the value minus the logger's
 	valueLow, valueHigh     estimators.Betting
@@ -105,6 +106,7 @@ func (t *tally) close(fixed *estimators.Customer, chosen bool, g *ranges) {
 	if t.compareFixed && chosen {
 		d := dr - (fixed.Model + fixed.Correction)
 		t.overFixed.Add(d, n)
+		t.fixedContrast.add(c.Weight-fixed.Weight, c.WeightedReward-fixed.WeightedReward)
 		t.likeFixed.Add(n, gap-(fixed.Weight-fixed.Support), d)
 	}
 	if t.boundsToo {
@@ -126,6 +128,7 @@ func (t *tally) merge(o *tally) {
 	t.robust.Merge(&o.robust)
 	t.overLogged.Merge(&o.overLogged)
 	t.overFixed.Merge(&o.overFixed)
+	t.fixedContrast.merge(&o.fixedContrast)
 	t.likeLogged.Merge(&o.likeLogged)
 	t.likeFixed.Merge(&o.likeFixed)
 	t.gapLow.Merge(&o.gapLow)
