@@ -148,18 +148,27 @@ func weightLikelihood(by Customers, weight, reward []float64) (*WeightLikelihood
 // need weights and rewards only: the value's, and those of IPS and SNIPS. It
 // stores Σ_c w(r − Origin); see Likelihood for Origin.
 type WeightLikelihood struct {
-	Origin  float64
+	Origin float64
+	// Least and Most are the range of rewards, which only Manski needs.
+	Least, Most float64
+
 	cells   cells
 	rows    float64 // Σn
 	support float64 // Σ of the supported mass
+
+	short *shortSupport // nil while every row was fully supported
 }
 
 // Add adds one customer. Rows whose support is below 1 are held to that mean
 // weight.
 func (l *WeightLikelihood) Add(c *Customer) {
+	if l.short == nil && c.Support < c.Rows {
+		l.begin()
+	}
 	l.rows += c.Rows
 	l.support += c.Support
 	l.cells.add(1, c.Rows, c.Weight-c.Support, c.WeightedReward-l.Origin*c.Weight)
+	l.short.add(1, c.Rows, c.Rows-c.Support, c.WeightedReward)
 }
 
 // AddMany adds count customers that are alike: rows n, Σw and Σwr.
@@ -167,13 +176,15 @@ func (l *WeightLikelihood) AddMany(count, n, weight, weightedReward float64) {
 	l.rows += count * n
 	l.support += count * n
 	l.cells.add(count, n, weight-n, weightedReward-l.Origin*weight)
+	l.short.add(count, n, 0, weightedReward)
 }
 
-// Merge adds o's customers.
+// Merge adds o's customers, which must share Origin, Least and Most.
 func (l *WeightLikelihood) Merge(o *WeightLikelihood) {
-	if l.Origin != o.Origin {
-		panic("estimators: merged likelihoods have different origins")
+	if l.Origin != o.Origin || l.Least != o.Least || l.Most != o.Most {
+		panic("estimators: merged likelihoods have different origins or ranges of rewards")
 	}
+	l.mergeShort(o)
 	l.rows += o.rows
 	l.support += o.support
 	l.cells.merge(&o.cells)

@@ -31,12 +31,13 @@ const mostPairs = 28
 type pairs struct {
 	candidates int
 	over       []estimators.Ratio
+	contrasts  []contrast
 	like       []estimators.Likelihood // nil where there are too many
 }
 
 func newPairs(candidates int) *pairs {
 	n := candidates * (candidates - 1) / 2
-	p := &pairs{candidates: candidates, over: make([]estimators.Ratio, n)}
+	p := &pairs{candidates: candidates, over: make([]estimators.Ratio, n), contrasts: make([]contrast, n)}
 	if n <= mostPairs {
 		p.like = make([]estimators.Likelihood, n)
 	}
@@ -53,6 +54,7 @@ func (p *pairs) add(tallies []*tally) {
 			b := &u.customer
 			d := dr - (b.Model + b.Correction)
 			p.over[k].Add(d, a.Rows)
+			p.contrasts[k].add(a.Weight-b.Weight, a.WeightedReward-b.WeightedReward)
 			if p.like != nil {
 				p.like[k].Add(a.Rows, gap-(b.Weight-b.Support), d)
 			}
@@ -64,6 +66,7 @@ func (p *pairs) add(tallies []*tally) {
 func (p *pairs) merge(o *pairs) {
 	for k := range p.over {
 		p.over[k].Merge(&o.over[k])
+		p.contrasts[k].merge(&o.contrasts[k])
 		if p.like != nil {
 			p.like[k].Merge(&o.like[k])
 		}
@@ -95,7 +98,8 @@ func (j *judge) comparisons(l *lane, results []Result, shares []float64) []Compa
 				continue
 			}
 			e := j.evidence(l.tallies[i])
-			if c.Difference = e.figure(p.over[k].Estimate()); c.Difference != nil {
+			gap, err := p.over[k].Estimate()
+			if c.Difference = e.figure(gap, err); c.Difference != nil {
 				if e.likelihood && p.like != nil {
 					w := e.maxWeight
 					e.improve(c.Difference, func() (float64, estimators.Interval, error) {
@@ -105,6 +109,11 @@ func (j *judge) comparisons(l *lane, results []Result, shares []float64) []Compa
 				}
 				room := (shares[i] + shares[o]) * width
 				c.Difference.Low, c.Difference.High = c.Difference.Low-room, c.Difference.High+room
+				_, rows := p.over[k].Sums()
+				if n, few := p.contrasts[k].few(j.req.Limits.Conversions, width, rows, gap.StdErr); few && c.Difference.Method == methodNormal {
+					c.Difference = nil
+					c.Problem = fmt.Sprintf("they differ by what %.1f conversions on one side say (at least %.0f needed): an interval would cover too little; log for longer, or declare the exploration floor", n, j.req.Limits.Conversions)
+				}
 			} else {
 				c.Problem = "it is not a finite number on this log"
 			}

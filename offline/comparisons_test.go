@@ -98,6 +98,48 @@ func TestComparisonsCover(t *testing.T) {
 	}
 }
 
+// Two candidates that part for one customer in a hundred have no normal interval of
+// their difference: it would cover .39. With a declared floor there is one, and it
+// covers; where they part for most, there is one either way.
+func TestComparisonsThatRestOnLittle(t *testing.T) {
+	const replications = 60
+	for _, c := range []struct {
+		declared bool
+		types    int // that part, of 100
+		shown    bool
+	}{{true, 1, true}, {false, 1, false}, {false, 60, true}} {
+		shown, missed := 0, 0
+		for seed := range uint64(replications) {
+			s := &Simulation{Types: 100, Actions: 3, Customers: 3000, Each: 1, Rate: 0.2, Epsilon: 0.6, Seed: 900 + seed, Undeclared: !c.declared}
+			a := s.Always(1)
+			b := a
+			b.name, b.choose = "parting", func(kind int, eligible []int) int {
+				if kind < c.types {
+					return 2
+				}
+				return 1
+			}
+			x := evaluated(t, s, request(s, a, b)).Comparisons[0]
+			if x.Difference == nil {
+				if !strings.Contains(x.Problem, "conversions on one side") {
+					t.Errorf("%+v: %s", c, x.Problem)
+				}
+				continue
+			}
+			shown++
+			if want := a.Value() - b.Value(); want < x.Difference.Low || want > x.Difference.High {
+				missed++
+			}
+		}
+		if c.shown && shown < replications*9/10 || !c.shown && shown > 0 {
+			t.Errorf("%+v: %d of %d differences are shown", c, shown, replications)
+		}
+		if n := float64(shown); float64(missed) > .08*n+4*math.Sqrt(.05*.95*n) {
+			t.Errorf("%+v: %d of %d intervals miss", c, missed, shown)
+		}
+	}
+}
+
 // Among candidates that are worth exactly what ran, e-BH names any in at most
 // delta of the logs; beside them a better one is named.
 func TestDiscoveries(t *testing.T) {
@@ -189,5 +231,28 @@ func TestDiscoveriesPayForLooks(t *testing.T) {
 	}
 	if !first.Discovered || later.Discovered {
 		t.Errorf("log e %v: named at the first look %v, at the thousandth %v", first.LogE, first.Discovered, later.Discovered)
+	}
+}
+
+// So it is with the difference to the best fixed action.
+func TestBestFixedDifferenceThatRestsOnLittle(t *testing.T) {
+	for _, c := range []struct {
+		types int // of 100 that part from it
+		shown bool
+	}{{1, false}, {60, true}} {
+		s := &Simulation{Types: 100, Actions: 3, Customers: 4000, Each: 1, Rate: 0.2, Epsilon: 0.6, Seed: 41, Undeclared: true}
+		best := s.Always(1)
+		best.name, best.choose = "parting", func(kind int, eligible []int) int {
+			if kind < c.types {
+				return 0
+			}
+			return 1
+		}
+		report := evaluated(t, s, request(s, best, s.Always(2)))
+		x, other := get(t, report, "parting"), get(t, report, s.Always(2).Name())
+		said := strings.Contains(strings.Join(x.Warnings, "\n"), "no difference to the best fixed action is shown")
+		if fixed := report.BestFixed; (x.VsBestFixed != nil) != c.shown || said == c.shown || other.VsBestFixed == nil {
+			t.Errorf("%+v (best fixed %v): %+v, warnings %q; another's %+v", c, fixed, x.VsBestFixed, x.Warnings, other.VsBestFixed)
+		}
 	}
 }

@@ -18,7 +18,7 @@ type drift struct {
 	index map[stretch]int
 	keys  []stretch
 	gaps  []estimators.Ratio // Σ(w − s) per row, by customer
-	max   []float64          // largest weight
+	steps []weightSteps
 
 	last    stretch
 	at      int
@@ -34,6 +34,33 @@ type stretch struct {
 type pendingGap struct {
 	at        int
 	gap, rows float64
+}
+
+// weightSteps are what a stretch's rows say of the weights they may have had.
+type weightSteps struct {
+	variance float64 // of Σ(w − s), by the logged probabilities: ΣE[w²] − s²
+	largest  float64 // weight that was possible, or that came where that is unknown
+	unknown  bool    // some rows lack the probabilities of what was not taken
+}
+
+func (w *weightSteps) merge(o weightSteps) {
+	w.variance += o.variance
+	w.largest = max(w.largest, o.largest)
+	w.unknown = w.unknown || o.unknown
+}
+
+// possible returns E[w²] and the largest weight of a row at which a candidate has
+// the distribution p and the policy that served had probabilities, of which those
+// below support count as never tried.
+func possible(p, probabilities []float64, support float64) (square, largest float64) {
+	for k, π := range p {
+		if μ := probabilities[k]; π > 0 && μ >= support {
+			w := π / μ
+			square += π * w
+			largest = max(largest, w)
+		}
+	}
+	return square, largest
 }
 
 // mostStretches bounds the memory; what comes later shares the last one.
@@ -54,18 +81,25 @@ func (d *drift) find(k stretch) int {
 	d.index[k] = i
 	d.keys = append(d.keys, k)
 	d.gaps = append(d.gaps, estimators.Ratio{})
-	d.max = append(d.max, 0)
+	d.steps = append(d.steps, weightSteps{})
 	return i
 }
 
-// add adds one row of the current customer.
-func (d *drift) add(policy string, micros int64, weight, support float64) {
+// add adds one row of the current customer. square is E[w²] and largest the
+// largest weight by the logged probabilities; NaN where they are unknown.
+func (d *drift) add(policy string, micros int64, weight, support, square, largest float64) {
 	day := micros / 86400e6
 	if len(d.keys) == 0 || d.last.day != day || d.last.policy != policy {
 		d.last = stretch{policy, day}
 		d.at = d.find(d.last)
 	}
-	d.max[d.at] = max(d.max[d.at], weight)
+	if step := &d.steps[d.at]; square == square {
+		step.variance += square - support*support
+		step.largest = max(step.largest, largest)
+	} else {
+		step.unknown = true
+		step.largest = max(step.largest, weight)
+	}
 	for i := range d.pending {
 		if p := &d.pending[i]; p.at == d.at {
 			p.gap += weight - support
@@ -88,14 +122,45 @@ func (d *drift) merge(o *drift) {
 	for i, k := range o.keys {
 		at := d.find(k)
 		d.gaps[at].Merge(&o.gaps[i])
-		d.max[at] = max(d.max[at], o.max[i])
+		d.steps[at].merge(o.steps[i])
 	}
 }
 
-// driftMatches is how many of the largest weights a stretch must be expected
-// to hold before its mean is judged: with fewer the normal approximation
-// accuses healthy logs.
-const driftMatches = 50
+// driftSteps is how many squares of the largest step the variance of a stretch's
+// sum must hold where it comes from the sample alone: with fewer the sample may
+// miss what is rare, a weight that is large or one that is 0.
+const driftSteps = 50
+
+// z is how far a stretch's weights are from their supported mass, in standard
+// errors; false where that cannot be said. Every decision was drawn on its own with
+// the logged probabilities, so the variance is known, whatever the sample shows;
+// where customers vary more than that, theirs counts.
+func (d *drift) z(i int) (z, mean float64, ok bool) {
+	e, err := d.gaps[i].Estimate()
+	if err != nil {
+		return 0, 0, false
+	}
+	gap, rows := d.gaps[i].Sums()
+	variance, step := 0.0, d.steps[i]
+	if e.StdErr == e.StdErr {
+		variance = e.StdErr * e.StdErr * rows * rows
+	}
+	if step.unknown {
+		if most := max(step.largest, 1); variance < driftSteps*most*most {
+			return 0, 0, false
+		}
+	} else {
+		variance = max(variance, step.variance)
+	}
+	if !(variance > 1e-9) || step.largest <= 0 {
+		return 0, 0, false
+	}
+	most := 1.0 // a weight is at most the supported mass below it
+	if gap > 0 {
+		most = step.largest
+	}
+	return estimators.TailZ(gap, variance, most), 1 + e.Value, true
+}
 
 // warnings names stretches whose mean weight is off, at a false-alarm rate of
 // alphaCalibration over all of them (two-sided, Bonferroni).
@@ -106,12 +171,9 @@ func (d *drift) warnings() (out []string) {
 	}
 	var js []judged
 	for i, k := range d.keys {
-		_, rows := d.gaps[i].Sums()
-		e, err := d.gaps[i].Estimate()
-		if err != nil || !(e.StdErr > 1e-12) || d.max[i] <= 0 || rows/d.max[i] < driftMatches || float64(e.Customers)/d.max[i] < driftMatches {
-			continue
+		if z, mean, ok := d.z(i); ok {
+			js = append(js, judged{k, mean, z})
 		}
-		js = append(js, judged{k, 1 + e.Value, e.Value / e.StdErr})
 	}
 	if len(js) == 0 {
 		return nil

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -21,7 +22,7 @@ func (j *judge) figures(r *Result, t *tally, boundsOnly bool) {
 		return
 	}
 	if boundsOnly {
-		r.Bounds = j.bounds(t, r.Diagnostics.OffSupport)
+		r.Bounds = j.bounds(t)
 		if t.extras != nil {
 			r.Estimates = t.extras.figures(j, j.evidence(t), r, true)
 		}
@@ -102,6 +103,12 @@ func (j *judge) differences(r *Result, t *tally, e evidence) {
 				return t.likeFixed.Interval(s, -width, width, level)
 			})
 		}
+		gap, err := t.overFixed.Estimate()
+		_, rows := t.overFixed.Sums()
+		if n, few := t.fixedContrast.few(j.req.Limits.Conversions, width, rows, gap.StdErr); err == nil && few && r.VsBestFixed != nil && r.VsBestFixed.Method == methodNormal {
+			r.VsBestFixed = nil
+			r.Warnings = append(r.Warnings, fmt.Sprintf("no difference to the best fixed action is shown: it rests on %.1f conversions on one side (at least %.0f needed)", n, j.req.Limits.Conversions))
+		}
 	} else if t.isLogged {
 		return
 	}
@@ -138,16 +145,16 @@ func flipsAt(t *tally, gap *Figure) *float64 {
 }
 
 // bounds are Manski's, for a candidate that the log partly cannot speak for.
-func (j *judge) bounds(t *tally, off float64) *Figure {
+func (j *judge) bounds(t *tally) *Figure {
 	g, level := &j.g, j.req.Level
 	var b estimators.Interval
 	e := j.evidence(t)
 	if e.likelihood {
-		_, iv, err := t.values.IPS(e.maxWeight, g.rewardMin, g.rewardMax, level)
+		iv, err := t.values.Manski(e.maxWeight, level)
 		if err != nil {
 			return nil
 		}
-		b = estimators.Manski(iv, off, g.rewardMin, g.rewardMax)
+		b = iv
 	} else {
 		// w(r − r_min) has the mean V_S − (1−U) r_min, so its lower bound plus r_min
 		// is already Manski's; likewise from above.

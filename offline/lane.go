@@ -156,7 +156,7 @@ func (l *lane) row(b *nextbest.Batch, i, fold, part int, local []int32) error {
 			}
 		}
 		l.p[chosen] += (b.Reward[i] - q[chosen]) / propensity
-		l.tree.add(l.id, b.X[i*b.Width:(i+1)*b.Width], len(l.tried), eligible, local, p, nothing, chosen, b.Matched[i])
+		l.tree.add(l.id, b.X[i*b.Width:(i+1)*b.Width], len(l.tried), eligible, local, p, nothing, chosen, propensity, b.Matched[i])
 	}
 	if err := l.segmenter.read(b, i); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (l *lane) row(b *nextbest.Batch, i, fold, part int, local []int32) error {
 				if l.columns != nil {
 					l.columns.unanswered(c, &row, t.extras)
 				}
-				t.add(&row, &row, b, i, l.segmenter)
+				t.add(&row, &row, 0, 0, b, i, l.segmenter)
 				t.segments.lacks(l.segmenter)
 				continue
 			}
@@ -217,11 +217,12 @@ func (l *lane) row(b *nextbest.Batch, i, fold, part int, local []int32) error {
 		if l.columns != nil {
 			l.columns.candidate(c, &row, p, l.tallies[c].extras)
 		}
-		own := row
+		own, square, largest := row, math.NaN(), math.NaN()
 		if known {
 			own.Weight, own.Support = l.own(p, probabilities, chosen)
+			square, largest = possible(p, probabilities, l.support)
 		}
-		l.tallies[c].add(&row, &own, b, i, l.segmenter)
+		l.tallies[c].add(&row, &own, square, largest, b, i, l.segmenter)
 	}
 
 	l.single(l.fixed, &row, best, chosen, propensity, q, supported)

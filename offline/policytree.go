@@ -7,8 +7,6 @@ import (
 	"sort"
 
 	"github.com/google/uuid"
-
-	"nextbest/estimators"
 )
 
 // PolicyTree says in a few questions for whom which action is best: a tree of
@@ -39,9 +37,9 @@ type Leaf struct {
 	Value  *Figure  `json:"value,omitempty"`
 	// Gain is the value minus that of doing nothing, where that was possible.
 	Gain *Figure `json:"gain,omitempty"`
-	// Conversions are rows that took the leaf's action, or did nothing, and
-	// converted; with few of them an interval would cover too little, and there is
-	// none.
+	// Conversions are the customers who converted after the leaf's action, and
+	// those who did after nothing was done; with few of either an interval would
+	// cover too little, and there is none.
 	Conversions int `json:"conversions"`
 }
 
@@ -65,17 +63,19 @@ type treeRow struct {
 	x        []float32
 	scores   []float64 // by action; where it was not possible, doing nothing's
 	taken    int32     // action that was logged
+	weight   float64   // one over its propensity
 	matched  bool      // and a reward that counts followed
 }
 
 // add takes a row with features; scores run beside the eligible actions, NaN where
 // the logger could not take one.
-func (t *treeRows) add(customer uint64, x []float32, actions int, eligible []uint32, local []int32, scores []float64, nothing, chosen int, matched bool) {
+func (t *treeRows) add(customer uint64, x []float32, actions int, eligible []uint32, local []int32, scores []float64, nothing, chosen int, propensity float64, matched bool) {
 	key := mixKey(customer)
 	if key>>(64-t.halvings) != 0 {
 		return
 	}
-	row := treeRow{key: key, customer: customer, x: append([]float32(nil), x...), scores: make([]float64, actions), taken: local[eligible[chosen]], matched: matched}
+	row := treeRow{key: key, customer: customer, x: append([]float32(nil), x...), scores: make([]float64, actions), taken: local[eligible[chosen]],
+		weight: 1 / propensity, matched: matched}
 	idle := math.NaN()
 	if nothing >= 0 {
 		idle = scores[nothing]
@@ -270,7 +270,7 @@ func (t *treeRows) tree(names, columns []string, width, nothing int, conversions
 		return out
 	}
 	out.BestAction = names[single]
-	whole := newLeafValues()
+	whole := &leafValues{}
 	leaves := map[*node]*leafValues{}
 	for i := range valuing {
 		r := &valuing[i]
@@ -284,35 +284,50 @@ func (t *treeRows) tree(names, columns []string, width, nothing int, conversions
 		}
 		v := leaves[leaf]
 		if v == nil {
-			v = newLeafValues()
+			v = &leafValues{}
 			leaves[leaf] = v
 		}
-		own := math.NaN()
-		if leaf.action >= 0 {
-			own = r.scores[leaf.action]
-		}
-		idle := math.NaN()
-		if nothing >= 0 {
-			idle = r.scores[nothing]
-		}
-		v.add(r.customer, own, idle)
-		v.count(r, leaf.action, nothing)
+		own := r.score(leaf.action)
+		v.add(r.customer, own, r.score(nothing))
+		v.own.row(r, leaf.action, nothing)
+		v.idle.row(r, nothing, nothing)
+		v.single.row(r, single, nothing)
 		whole.add(r.customer, own, r.scores[single])
-		whole.count(r, leaf.action, single)
 	}
-	out.Value, out.Gain = whole.figures(ev, conversions)
+	whole.close()
+	value, gain := sides{}, sides{} // that must be known for the tree to be
 	root.leaves(nil, columns, func(n *node, when []string) {
 		l := Leaf{When: when, Action: "(none possible)"}
 		if n.action >= 0 {
 			l.Action = names[n.action]
 		}
 		if v := leaves[n]; v != nil {
-			l.Rows, l.Conversions = v.rows, v.conversions
-			l.Value, l.Gain = v.figures(ev, conversions)
+			v.close()
+			l.Rows, l.Conversions = v.rows, int(v.own.customers)
+			against := sides{}
+			if n.action != nothing {
+				l.Conversions += int(v.idle.customers)
+				against = sides{&v.own, &v.idle}
+			}
+			l.Value = (sides{&v.own}).figure(&v.value, ev, conversions)
+			l.Gain = against.figure(&v.against, ev, conversions)
+			value = append(value, &v.own)
+			if n.action != single {
+				gain = append(gain, &v.own, &v.single)
+			}
 		}
 		out.Leaves = append(out.Leaves, l)
 	})
+	out.Value, out.Gain = value.figure(&whole.value, ev, conversions), gain.figure(&whole.against, ev, conversions)
 	return out
+}
+
+// score is an action's, NaN without an action.
+func (r *treeRow) score(action int) float64 {
+	if action < 0 {
+		return math.NaN()
+	}
+	return r.scores[action]
 }
 
 // leaves calls f with every leaf and the conditions that lead to it.
@@ -327,65 +342,6 @@ func (n *node) leaves(when, columns []string, f func(n *node, when []string)) {
 	}
 	n.left.leaves(append(when[:len(when):len(when)], fmt.Sprintf("%s ≤ %.4g", name, n.cut)), columns, f)
 	n.right.leaves(append(when[:len(when):len(when)], fmt.Sprintf("%s > %.4g", name, n.cut)), columns, f)
-}
-
-// leafValues are the mean of a score and of its difference to another, by
-// customer; rows where either is not possible are left out of the difference.
-type leafValues struct {
-	rows           int
-	conversions    int
-	customer       uint64
-	open           bool
-	sum, n         float64
-	gap, gaps      float64
-	value, against estimators.Ratio
-}
-
-func newLeafValues() *leafValues { return &leafValues{} }
-
-func (v *leafValues) add(customer uint64, score, other float64) {
-	if v.open && customer != v.customer {
-		v.close()
-	}
-	v.open, v.customer = true, customer
-	v.rows++
-	if math.IsNaN(score) {
-		return
-	}
-	v.sum += score
-	v.n++
-	if !math.IsNaN(other) {
-		v.gap += score - other
-		v.gaps++
-	}
-}
-
-// count counts a row that converted after one of two actions.
-func (v *leafValues) count(r *treeRow, action, other int) {
-	if r.matched && (int(r.taken) == action || int(r.taken) == other) {
-		v.conversions++
-	}
-}
-
-func (v *leafValues) close() {
-	if v.n > 0 {
-		v.value.Add(v.sum, v.n)
-	}
-	if v.gaps > 0 {
-		v.against.Add(v.gap, v.gaps)
-	}
-	v.sum, v.n, v.gap, v.gaps = 0, 0, 0, 0
-}
-
-// figures returns the mean and the difference, none with fewer conversions than
-// are needed.
-func (v *leafValues) figures(ev evidence, conversions float64) (value, gain *Figure) {
-	v.close()
-	if float64(v.conversions) < conversions {
-		return nil, nil
-	}
-	value, gain = ev.figure(v.value.Estimate()), ev.figure(v.against.Estimate())
-	return value, gain
 }
 
 // tree grows the tree of the rows that l has kept.

@@ -83,7 +83,7 @@ func TestUplift(t *testing.T) {
 	sum, squares := map[string]float64{}, map[string]float64{}
 	truth := map[string]float64{}
 	for rep := range replications {
-		s := &Simulation{Types: 3, Actions: 4, Customers: 1500, Each: 2, Rate: 0.1, Epsilon: 0.5, Seed: uint64(rep + 1)}
+		s := &Simulation{Types: 3, Actions: 4, Customers: 1500, Each: 2, Rate: 0.3, Epsilon: 0.5, Seed: uint64(rep + 1)}
 		report, err := Run(context.Background(), s, request(s, s.Best()), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -22,6 +22,7 @@ type tally struct {
 	// Paired differences, DR against the logged rewards and against the best
 	// fixed action's DR.
 	overLogged, overFixed   estimators.Ratio
+	fixedContrast           contrast
 	likeLogged, likeFixed   estimators.Likelihood
 	gapLow, gapHigh         estimators.Betting // of the value minus the logger's
 	valueLow, valueHigh     estimators.Betting
@@ -40,7 +41,7 @@ type tally struct {
 
 func newTally(g ranges) *tally {
 	return &tally{
-		values:    estimators.WeightLikelihood{Origin: g.origin},
+		values:    estimators.WeightLikelihood{Origin: g.origin, Least: g.rewardMin, Most: g.rewardMax},
 		robust:    estimators.Likelihood{Origin: g.origin},
 		gapLow:    estimators.Betting{Bound: g.scale, Scale: g.scale},
 		gapHigh:   estimators.Betting{Bound: g.scale, Scale: g.scale},
@@ -52,8 +53,9 @@ func newTally(g ranges) *tally {
 
 // add takes one row of a candidate, whose segments g has read. own is the row by
 // the probabilities of the policy that served it, which are not the mixture's
-// where arms were mixed.
-func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segmenter) {
+// where arms were mixed; square is the mean of its weight's square by them, and
+// largest the largest that was possible, NaN where they are unknown.
+func (t *tally) add(row, own *estimators.Row, square, largest float64, b *nextbest.Batch, i int, g *segmenter) {
 	t.take(row)
 	t.sensitivity.Add(row.Weight, row.Reward)
 	if t.extras != nil {
@@ -62,7 +64,7 @@ func (t *tally) add(row, own *estimators.Row, b *nextbest.Batch, i int, g *segme
 	if t.segments != nil {
 		t.segments.add(g, row, own)
 	}
-	t.drift.add(b.Policies[i], b.Time[i], own.Weight, own.Support)
+	t.drift.add(b.Policies[i], b.Time[i], own.Weight, own.Support, square, largest)
 	t.weights.add(row.Weight)
 	t.days.add(b.Time[i], row)
 }
@@ -115,6 +117,7 @@ func (t *tally) close(fixed *estimators.Customer, chosen bool, g *ranges) {
 	if t.compareFixed && chosen {
 		d := dr - (fixed.Model + fixed.Correction)
 		t.overFixed.Add(d, n)
+		t.fixedContrast.add(c.Weight-fixed.Weight, c.WeightedReward-fixed.WeightedReward)
 		t.likeFixed.Add(n, gap-(fixed.Weight-fixed.Support), d)
 	}
 	if t.boundsToo {
@@ -136,6 +139,7 @@ func (t *tally) merge(o *tally) {
 	t.robust.Merge(&o.robust)
 	t.overLogged.Merge(&o.overLogged)
 	t.overFixed.Merge(&o.overFixed)
+	t.fixedContrast.merge(&o.fixedContrast)
 	t.likeLogged.Merge(&o.likeLogged)
 	t.likeFixed.Merge(&o.likeFixed)
 	t.gapLow.Merge(&o.gapLow)

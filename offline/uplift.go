@@ -1,8 +1,6 @@
 package offline
 
 import (
-	"fmt"
-
 	"nextbest"
 	"nextbest/estimators"
 )
@@ -35,14 +33,14 @@ type uplift struct {
 	lifts       []estimators.Ratio
 	sum, rows   []float64 // of the current customer, by action
 	open        []int32
-	taken, idle []int64
-	converted   []int64 // of both
+	taken, idle []converts
 	total       []int64
+	customer    uint64 // number of the current one, from 1
 }
 
 func newUplift(actions int) *uplift {
 	return &uplift{lifts: make([]estimators.Ratio, actions), sum: make([]float64, actions), rows: make([]float64, actions),
-		taken: make([]int64, actions), idle: make([]int64, actions), converted: make([]int64, actions), total: make([]int64, actions)}
+		taken: make([]converts, actions), idle: make([]converts, actions), total: make([]int64, actions), customer: 1}
 }
 
 // add takes a row: the model's predictions q of the eligible actions and whether
@@ -65,13 +63,10 @@ func (u *uplift) add(eligible []uint32, local []int32, q []float64, supported []
 		lift := q[k] - base
 		if k == chosen {
 			lift += correction
-			u.taken[a]++
+			u.taken[a].add(u.customer, 1/propensity, matched)
 		}
 		if chosen == nothing {
-			u.idle[a]++
-		}
-		if matched && (k == chosen || chosen == nothing) {
-			u.converted[a]++
+			u.idle[a].add(u.customer, 1/propensity, matched)
 		}
 		if u.rows[a] == 0 {
 			u.open = append(u.open, a)
@@ -89,39 +84,42 @@ func (u *uplift) close() {
 		u.sum[a], u.rows[a] = 0, 0
 	}
 	u.open = u.open[:0]
+	u.customer++
 }
 
 func (u *uplift) merge(o *uplift) {
 	for a := range u.lifts {
 		u.lifts[a].Merge(&o.lifts[a])
-		u.taken[a] += o.taken[a]
-		u.idle[a] += o.idle[a]
-		u.converted[a] += o.converted[a]
+		u.taken[a].merge(&o.taken[a])
+		u.idle[a].merge(&o.idle[a])
 		u.total[a] += o.total[a]
 	}
 }
 
 // figures returns every action's lift, in the order of names; with a refusal that
-// concerns the whole log, none, and none for an action with fewer conversions
-// than are needed.
+// concerns the whole log, none, and none for an action where too few customers
+// converted on either side.
 func (u *uplift) figures(names []string, ev evidence, conversions float64, refusals []estimators.Refusal) []Uplift {
 	out := []Uplift{}
 	for a, name := range names {
 		if name == nextbest.DoNothing || u.total[a] == 0 {
 			continue
 		}
-		x := Uplift{Action: name, Rows: u.total[a], Taken: u.taken[a], Idle: u.idle[a]}
+		taken, idle, rows := &u.taken[a], &u.idle[a], float64(u.total[a])
+		x := Uplift{Action: name, Rows: u.total[a], Taken: taken.taken, Idle: idle.taken}
 		e, err := u.lifts[a].Estimate()
 		x.Customers = e.Customers
 		switch {
 		case len(refusals) > 0:
 			x.Problem = refusals[0].Message
-		case u.taken[a] < fewestTaken:
+		case taken.taken < fewestTaken:
 			x.Problem = "it was taken too seldom where doing nothing was possible too: explore for longer"
-		case u.idle[a] < fewestTaken:
+		case idle.taken < fewestTaken:
 			x.Problem = "nothing was done too seldom where it was eligible: give doing nothing a floor"
-		case float64(u.converted[a]) < conversions:
-			x.Problem = fmt.Sprintf("only %d rows that took it or did nothing converted (at least %.0f needed): an interval would cover too little; log for longer, or use a more frequent reward", u.converted[a], conversions)
+		case taken.few(conversions, ev.max-ev.min, rows, e.StdErr):
+			x.Problem = taken.problem(conversions, "took it")
+		case idle.few(conversions, ev.max-ev.min, rows, e.StdErr):
+			x.Problem = idle.problem(conversions, "were left alone where it was possible")
 		default:
 			if x.Lift = ev.figure(e, err); x.Lift == nil {
 				x.Problem = problemOf(err)
