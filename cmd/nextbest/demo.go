@@ -40,7 +40,7 @@ func (c *demoCmd) Run(ctx context.Context, t *terminal) error {
 		defer os.RemoveAll(dir)
 		data = dir
 	}
-	t.say("The demo takes about a minute. The first run on a machine downloads ClickHouse once: 178 MB, 566 MB unpacked, one to three minutes.")
+	t.say("The demo takes one to two minutes. The first run on a machine downloads ClickHouse once: 178 MB, 566 MB unpacked, one to three minutes.")
 	log := newLog(t.err, slog.LevelError)
 	start := time.Now()
 	// Times are compressed: what takes weeks in life takes seconds here, by the

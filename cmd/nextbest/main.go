@@ -24,7 +24,7 @@ type cli struct {
 	Config configFlag `help:"Configuration file (YAML); keys are the flags' names." placeholder:"FILE" env:"NEXTBEST_CONFIG"`
 
 	Serve    serveCmd    `cmd:"" help:"Run the platform."`
-	Demo     demoCmd     `cmd:"" help:"See the main job in about a minute: a fictional retailer, or real customers with --dataset."`
+	Demo     demoCmd     `cmd:"" help:"See the main job in one to two minutes: a fictional retailer, or real customers with --dataset."`
 	Evaluate evaluateCmd `cmd:"" help:"Ask what policies would have earned, from the log."`
 	Search   searchCmd   `cmd:"" help:"Search over hyperparameters on the log: train, choose, judge the winner on rows that nothing has touched."`
 	Verify   verifyCmd   `cmd:"" help:"Replay logged decisions; fail if any distribution, draw or propensity differs."`

@@ -80,13 +80,14 @@ function health(h) {
 
 function cards(p) {
   const card = (label, figure, note) => el("div", { class: "card" }, el("div", { class: "label" }, label), el("div", { class: "figure" }, figure), el("div", { class: "note" }, note));
-  const lift = p.lift;
+  const lift = p.lift, told = lift && lift.low !== null; // a difference without an interval says nothing
+  const many = (n, one) => `${whole(n)} ${one}${n === 1 ? "" : "s"}`;
   $("cards").replaceChildren(
-    card("Decisions", whole(p.decisions), `${whole(p.customers)} customers, since ${new Date(p.from).toLocaleString()}`),
+    card("Decisions", whole(p.decisions), `${many(p.customers, "customer")}, since ${new Date(p.from).toLocaleString()}`),
     card("Value per customer", number(p.treated?.value), p.treated?.low === null || !p.treated ? "too few mature customers" : `${number(p.treated.low)} to ${number(p.treated.high)} · ${p.objective}`),
-    card("Holdout", number(p.holdout?.value), p.holdout ? `${whole(p.holdout.customers)} customers left alone` : "no universal holdout"),
-    card("Gain over holdout", lift ? `${lift.value > 0 ? "+" : ""}${number(lift.value)}` : "–", lift ? `${number(lift.low)} to ${number(lift.high)} per customer` : "needs a holdout"),
-    card("Do-nothing", percent(p.do_nothing, 1), `${whole(p.impressions)} impressions, ${whole(p.rewards)} rewards`));
+    card("Holdout", number(p.holdout?.value), p.holdout ? `${many(p.holdout.customers, "customer")} left alone` : "no universal holdout"),
+    card("Gain over holdout", told ? `${lift.value > 0 ? "+" : ""}${number(lift.value)}` : "–", told ? `${number(lift.low)} to ${number(lift.high)} per customer` : lift ? "too few mature customers" : "needs a holdout"),
+    card("Do-nothing", percent(p.do_nothing, 1), `${many(p.impressions, "impression")}, ${many(p.rewards, "reward")}`));
 }
 
 function value(p) {
