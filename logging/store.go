@@ -221,6 +221,8 @@ func storeError(doing string, err error) error {
 		return err
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("ClickHouse: %s: %w", doing, err)
+	case errors.Is(err, clickhouse.ErrAcquireConnTimeout):
+		return nextbest.Errorf(nextbest.Unavailable, "ClickHouse: %s: every connection for it is busy with an earlier one; try again when those are done", doing)
 	}
 	c := proto.Error(code(err))
 	switch c {

@@ -2,9 +2,12 @@ package logging
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"nextbest"
 	"nextbest/internal/embedded/enginetest"
@@ -73,5 +76,13 @@ func TestOpenStoreRefuses(t *testing.T) {
 		if _, err := OpenStore(ctx, url); nextbest.CodeOf(err) != code {
 			t.Errorf("%s: %v (%s), want %s", url, err, nextbest.CodeOf(err), code)
 		}
+	}
+}
+
+// Who waits for a connection that others have is not told that ClickHouse is away.
+func TestBusyConnections(t *testing.T) {
+	err := storeError("answer a statement", fmt.Errorf("query: %w", clickhouse.ErrAcquireConnTimeout))
+	if nextbest.CodeOf(err) != nextbest.Unavailable || !strings.Contains(err.Error(), "try again") || strings.Contains(err.Error(), "does not answer") {
+		t.Error(err)
 	}
 }

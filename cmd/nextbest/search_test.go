@@ -165,6 +165,7 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%+v", none)
 		}
 	})
+	t.Run("twice at once", func(t *testing.T) { searchTwice(t, r, with) })
 	t.Run("by customers", func(t *testing.T) { searchByCustomers(t, r) })
 	if m := decide(t, r.channel, call("even", "after", 3, "men")); m.Policy != "even@1" || m.Experiment != nil {
 		t.Errorf("after the searches %+v is served", m)

@@ -62,17 +62,41 @@ func (s *search) policyVersion(ctx context.Context, c *offline.Combination) (nex
 	if id == "" {
 		id = c.Of
 	}
-	for _, rec := range s.p.definitions.History(nextbest.KindPolicy, id) {
-		if !rec.Deleted && bytes.Equal(rec.Document, c.Document) {
-			return rec.Ref(), nil
+	rec, err := s.once(nextbest.KindPolicy, id, func(rec nextbest.Record) bool { return bytes.Equal(rec.Document, c.Document) }, func(last uint64) (nextbest.Record, error) {
+		change := nextbest.Change{Kind: nextbest.KindPolicy, ID: id, Document: c.Document, Actor: s.run.By, Reason: s.why("the winner"), IfMatch: last}
+		if err := s.p.definitions.Catalogue().Validate(change); err != nil {
+			return nextbest.Record{}, err
+		}
+		return s.p.definitions.Put(ctx, change)
+	})
+	return rec.Ref(), err
+}
+
+// mostWrites is how often a step is tried that others are writing too.
+const mostWrites = 8
+
+// once returns the first version of an object that is the wanted one, and writes
+// it where there is none. Of several that find none at the same time, whichever
+// process they are in, one writes it and the others take it. write gets the
+// revision of the object's newest version, 0 where it does not exist, and writes
+// only on top of that.
+func (s *search) once(kind nextbest.Kind, id string, is func(nextbest.Record) bool, write func(last uint64) (nextbest.Record, error)) (nextbest.Record, error) {
+	for try := 1; ; try++ {
+		last := uint64(0)
+		for _, rec := range s.p.definitions.History(kind, id) {
+			if !rec.Deleted && is(rec) {
+				return rec, nil
+			}
+			last = rec.Revision
+			if rec.Deleted {
+				last = 0
+			}
+		}
+		rec, err := write(last)
+		if code := nextbest.CodeOf(err); code != nextbest.Conflict && code != nextbest.Stale || try == mostWrites {
+			return rec, err
 		}
 	}
-	change := nextbest.Change{Kind: nextbest.KindPolicy, ID: id, Document: c.Document, Actor: s.run.By, Reason: s.why("the winner"), IfMatch: nextbest.AnyRevision}
-	if err := s.p.definitions.Catalogue().Validate(change); err != nil {
-		return nextbest.Ref{}, err
-	}
-	rec, err := s.p.definitions.Put(ctx, change)
-	return rec.Ref(), err
 }
 
 // why is the reason that the audit trail keeps.
@@ -105,12 +129,12 @@ func (s *search) modelOf(ctx context.Context, policy nextbest.Ref, parameters *b
 	m := learning.Model{Policy: policy, Placement: s.ask.Placement, Objective: s.objective.String(), Hash: hash,
 		Trained: learning.Trained{From: t.From, To: t.To, MatureAt: t.MatureAt, Upto: q.Upto, Split: t.Split, Source: q.Source, Rows: t.Rows, SetAside: aside},
 		Tuned:   []learning.Trained{{From: chose.From, To: chose.To, MatureAt: chose.MatureAt, Upto: q.Upto, Split: chose.Split, Source: q.Source, Rows: chose.Rows}}}
-	for _, rec := range s.p.definitions.History(nextbest.KindModel, learning.ID(policy)) {
-		if old, err := learning.ParseModel(rec); err == nil && sameModel(old, m) {
-			return old.Number, nil
-		}
-	}
-	rec, err := s.trainer.Publish(ctx, m, parameters, s.run.By, s.why("the winner"))
+	rec, err := s.once(nextbest.KindModel, learning.ID(policy), func(rec nextbest.Record) bool {
+		old, err := learning.ParseModel(rec)
+		return err == nil && sameModel(old, m)
+	}, func(last uint64) (nextbest.Record, error) {
+		return s.trainer.PublishAfter(ctx, m, parameters, s.run.By, s.why("the winner"), last)
+	})
 	return rec.Version, err
 }
 
@@ -178,7 +202,7 @@ func (s *search) draft(ctx context.Context, report *offline.SearchReport, served
 	if err == nil && !s.drafted(id, w) {
 		_, err = s.experiments.Save(ctx, id, document, s.run.By, s.why("the draft"), 0)
 	}
-	if err != nil {
+	if err != nil && !s.drafted(id, w) { // another run of the same search may have written it
 		not("%v", err)
 		return
 	}

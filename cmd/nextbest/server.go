@@ -73,11 +73,15 @@ func openServer(ctx context.Context, e engines, s settings, log *slog.Logger, pr
 	if err = srv.telemetry.metrics.Register(newGauges(p)); err != nil {
 		return nil, err
 	}
+	replica, err := replicaName(p.folder)
+	if err != nil {
+		return nil, err
+	}
 	options := api.Options{
 		Registry: p.definitions, Checker: checker{p.definitions}, Decider: p.pipeline, Outcomes: outcomes{p}, Pseudonyms: pseudonyms{p.definitions},
 		Log: rowLog{p.store}, Traffic: rowLog{p.store}, Trainer: trainer{p, srv.trainer}, Weights: weights{p.definitions}, Rebuilder: srv.trainer, Models: srv.trainer, Evaluator: evaluator{p}, Searcher: searcher{evaluator{p}, srv.trainer, srv.experiments}, Verifier: verifier{p},
 		Importer: importer{p, new(sync.Mutex)}, Lifecycle: lifecycle{srv.experiments}, Evidence: experimentEvidence{srv.experiments}, Console: overview{srv}, Readiness: readiness{p},
-		Logger: log, Metrics: srv.telemetry.metrics, Tracer: srv.telemetry.tracer, Version: version, Shared: e.NATS != "",
+		Logger: log, Metrics: srv.telemetry.metrics, Tracer: srv.telemetry.tracer, Version: version, Shared: e.NATS != "", Replica: replica,
 	}
 	srv.console = console.New(keyCheck{srv})
 	options.Mount = srv.console.Mount

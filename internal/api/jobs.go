@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,29 +82,47 @@ type jobs struct {
 	registry Registry
 	log      *slog.Logger
 	now      func() time.Time
-	instance string
+	replica  string // of all processes on this data folder, one after the other; "" where nothing says so
+	instance string // of this process; begins with the replica
 	limits   Limits
 	shared   bool
 	queue    chan *task
 
-	mu   sync.Mutex
-	live map[string]*task
+	mu     sync.Mutex
+	live   map[string]*task
+	inside map[string]chan struct{} // requests that one task at a time works on
 }
 
 // waiting bounds how many jobs may wait for their turn.
 const waiting = 64
 
 func newJobs(o Options, log *slog.Logger) *jobs {
-	return &jobs{registry: o.Registry, log: log, now: o.Now, instance: uuid.NewString(), limits: o.Limits, shared: o.Shared,
-		queue: make(chan *task, waiting), live: map[string]*task{}}
+	instance := uuid.NewString()
+	if o.Replica != "" {
+		instance = o.Replica + "/" + instance
+	}
+	return &jobs{registry: o.Registry, log: log, now: o.Now, replica: o.Replica, instance: instance, limits: o.Limits, shared: o.Shared,
+		queue: make(chan *task, waiting), live: map[string]*task{}, inside: map[string]chan struct{}{}}
 }
 
 // run works until ctx ends; then it stops what is running and waits for it.
 func (j *jobs) run(ctx context.Context) error {
-	if !j.shared {
-		j.sweep(ctx)
-	}
+	j.sweep(ctx)
 	var wg sync.WaitGroup
+	if j.shared {
+		wg.Go(func() { // replicas go without coming back
+			tick := time.NewTicker(j.limits.JobTime)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+					j.sweep(ctx)
+				}
+			}
+		})
+	}
 	for range j.limits.Jobs {
 		wg.Go(func() {
 			for {
@@ -120,12 +139,28 @@ func (j *jobs) run(ctx context.Context) error {
 	return nil
 }
 
-// sweep marks what an earlier process left unfinished.
+// gone reports whether the process that was to do an unfinished job is no more:
+// it was any other where nobody shares the registry, an earlier one of this
+// replica, or one that has said nothing for longer than a job may take.
+func (j *jobs) gone(job *Job) bool {
+	if job.State.over() || job.Instance == j.instance {
+		return false
+	}
+	return !j.shared || j.replica != "" && strings.HasPrefix(job.Instance, j.replica+"/") || j.lapsed(job)
+}
+
+// lapsed reports whether a job that is not over has been under way for so long
+// that whoever did it must be gone.
+func (j *jobs) lapsed(job *Job) bool {
+	return !job.State.over() && j.now().Sub(job.Created) > 2*j.limits.JobTime
+}
+
+// sweep marks what processes that are no more left unfinished.
 func (j *jobs) sweep(ctx context.Context) {
 	for _, kind := range []nextbest.Kind{nextbest.KindEvaluation, KindVerification, KindRebuild, KindSearch} {
 		for _, rec := range j.registry.List(kind) {
 			var job Job
-			if json.Unmarshal(rec.Document, &job) != nil || job.State.over() || job.Instance == j.instance {
+			if json.Unmarshal(rec.Document, &job) != nil || !j.gone(&job) {
 				continue
 			}
 			job.State = Interrupted
@@ -285,7 +320,7 @@ func (j *jobs) get(kind nextbest.Kind, id string) (Job, error) {
 	if err := json.Unmarshal(rec.Document, &job); err != nil {
 		return Job{}, err
 	}
-	if !job.State.over() && j.now().Sub(job.Created) > 2*j.limits.JobTime {
+	if j.lapsed(&job) {
 		job.State = Interrupted // of a replica that is no more
 	}
 	return job, nil

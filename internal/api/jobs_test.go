@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -242,4 +243,50 @@ func TestVerification(t *testing.T) {
 			t.Errorf("%+v %s", job, job.Result)
 		}
 	})
+}
+
+// Where several processes share the registry, one that starts again marks what it
+// left unfinished before, and leaves alone what others are at until that is longer
+// than a job may take.
+func TestJobsOfEarlierProcesses(t *testing.T) {
+	f := newFixture(t)
+	now := testNow
+	process := func(replica string) *jobs {
+		return newJobs(Options{Registry: f.reg, Now: func() time.Time { return now }, Limits: Limits{Jobs: 1, JobTime: time.Hour}, Shared: true, Replica: replica}, slog.New(slog.DiscardHandler))
+	}
+	idle := func(context.Context, Progress) (any, error) { return nil, nil }
+	ctx := context.WithValue(t.Context(), identityKey{}, Identity{Key: f.ids[Analyst], Role: Analyst})
+	ids := map[string]string{}
+	for _, replica := range []string{"a", "aa"} {
+		job, err := process(replica).start(ctx, KindSearch, evaluationBody, "", "", idle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[replica] = job.ID
+	}
+	want := func(when string, a, aa JobState) {
+		t.Helper()
+		for replica, state := range map[string]JobState{"a": a, "aa": aa} {
+			rec, _ := f.reg.Get(KindSearch, ids[replica])
+			var job Job
+			if err := json.Unmarshal(rec.Document, &job); err != nil || job.State != state {
+				t.Errorf("%s: the job of %s is %s, %v; want %s", when, replica, job.State, err, state)
+			}
+		}
+	}
+	a := process("a")
+	mine, err := a.start(ctx, KindSearch, evaluationBody, "", "", idle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.sweep(ctx)
+	want("a starts again", Interrupted, Queued)
+	if job, err := a.get(KindSearch, mine.ID); err != nil || job.State != Queued {
+		t.Errorf("its own is %+v, %v", job, err)
+	}
+	process("").sweep(ctx)
+	want("one without a name starts", Interrupted, Queued)
+	now = now.Add(3 * time.Hour)
+	a.sweep(ctx)
+	want("three hours later", Interrupted, Interrupted)
 }

@@ -61,6 +61,38 @@ func (j *jobs) within(ctx context.Context, kind nextbest.Kind, request any, reas
 	return t.job, failed
 }
 
+// enter waits until nobody else in this process is between enter and leave with
+// the same request: two runs of one search at the same time take one look at the
+// rows of the gate, not two. The error is that of ctx.
+func (j *jobs) enter(ctx context.Context, request any) (leave func(), err error) {
+	raw, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	key := string(raw)
+	for {
+		j.mu.Lock()
+		other := j.inside[key]
+		if other == nil {
+			mine := make(chan struct{})
+			j.inside[key] = mine
+			j.mu.Unlock()
+			return func() {
+				j.mu.Lock()
+				delete(j.inside, key)
+				j.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		j.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // kept returns the first finished job of a kind with exactly this request.
 func (j *jobs) kept(kind nextbest.Kind, request any) (found Job, ok bool, err error) {
 	raw, err := json.Marshal(request)

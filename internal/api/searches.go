@@ -104,6 +104,11 @@ func (s *Server) searchRun(ctx context.Context, progress Progress, reason string
 		Progress: progress,
 		Fix:      func() error { return fix(ctx) },
 		Evaluate: func(ctx context.Context, e Evaluation, read func(int64)) (string, json.RawMessage, error) {
+			leave, err := s.jobs.enter(ctx, e)
+			if err != nil {
+				return "", nil, err
+			}
+			defer leave()
 			job, ok, err := s.jobs.kept(nextbest.KindEvaluation, e)
 			if err == nil && !ok {
 				job, err = s.jobs.within(ctx, nextbest.KindEvaluation, e, "the gate of search "+t.job.ID, func(ctx context.Context, progress Progress) (any, error) {

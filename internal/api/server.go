@@ -49,6 +49,7 @@ type Options struct {
 	Mount   func(gin.IRouter)    // further routes, such as the console's
 	Limits  Limits               // zero values: the defaults
 	Shared  bool                 // other replicas run jobs on the same registry
+	Replica string               // keeps its name over restarts, so that jobs of its earlier processes are known to be interrupted; "" where Shared is false
 }
 
 // Limits bounds what one request may ask for.

@@ -165,6 +165,12 @@ func (t *Trainer) setAside(ctx context.Context, job Job) (rows int64, err error)
 // Publish stores a model's parameters and its record. The record's version is
 // the model's number.
 func (t *Trainer) Publish(ctx context.Context, m Model, parameters *bandit.Model, actor, reason string) (nextbest.Record, error) {
+	return t.PublishAfter(ctx, m, parameters, actor, reason, nextbest.AnyRevision)
+}
+
+// PublishAfter publishes a model only where last is the revision of the policy
+// version's newest one, 0 where it has none; otherwise Stale or Conflict.
+func (t *Trainer) PublishAfter(ctx context.Context, m Model, parameters *bandit.Model, actor, reason string, last uint64) (nextbest.Record, error) {
 	spec, _, err := t.policy(m.Policy)
 	if err != nil {
 		return nextbest.Record{}, err
@@ -183,7 +189,7 @@ func (t *Trainer) Publish(ctx context.Context, m Model, parameters *bandit.Model
 	}
 	return t.opts.Writer.Put(ctx, nextbest.Change{
 		Kind: nextbest.KindModel, ID: ID(m.Policy), Document: document,
-		Actor: actor, Reason: reason, IfMatch: nextbest.AnyRevision,
+		Actor: actor, Reason: reason, IfMatch: last,
 	})
 }
 

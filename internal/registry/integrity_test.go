@@ -217,3 +217,36 @@ func FuzzDecodeSecret(f *testing.F) {
 		}
 	})
 }
+
+// TestLostEnd opens a stream whose newest record is gone, as after a disk that
+// forgot: it is refused, not waited for.
+func TestLostEnd(t *testing.T) {
+	js := jetStream(t, enginetest.NATS(t))
+	r := open(t, js, Options{})
+	cfg := r.stream.CachedInfo().Config
+	r.Close()
+	if err := js.DeleteStream(t.Context(), registryStream); err != nil {
+		t.Fatal(err)
+	}
+	cfg.DenyDelete = false
+	stream, err := js.CreateStream(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack, err := js.Publish(t.Context(), definitions+"actions.mail", []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), ack.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	cfg.DenyDelete = true
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := Open(ctx, js, Options{}); nextbest.CodeOf(err) != nextbest.Internal || !strings.Contains(err.Error(), "revision 1") {
+		t.Errorf("opened with %v", err)
+	}
+}

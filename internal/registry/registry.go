@@ -155,11 +155,17 @@ func (r *Registry) deliver(m jetstream.Msg) {
 	}
 }
 
-// catchUp waits until everything now in the stream is applied.
+// catchUp waits until everything now in the stream is applied. A stream whose last
+// record is gone, which no deletion can do, would be waited for without end.
 func (r *Registry) catchUp(ctx context.Context) error {
 	info, err := r.stream.Info(ctx)
 	if err != nil {
 		return unavailable("registry: stream "+registryStream, err)
+	}
+	if last := info.State.LastSeq; last > 0 {
+		if _, err := r.stream.GetMsg(ctx, last); errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nextbest.Errorf(nextbest.Internal, "registry: the stream %s has come to revision %d and the record of that revision is gone, so the definitions cannot be trusted; restore the stream from a backup", registryStream, last)
+		}
 	}
 	return r.Wait(ctx, info.State.LastSeq)
 }
