@@ -33,7 +33,7 @@ type evaluateCmd struct {
 	RewardMin    *float64          `help:"Least that one decision can be worth by the objective." placeholder:"N"`
 	RewardMax    *float64          `help:"Most that one decision can be worth; a promotion's gate needs both." placeholder:"N"`
 	Baseline     []string          `help:"Show this beside what ran, the best fixed action and do-nothing: fixed:ACTION, always that action where it is eligible." placeholder:"fixed:ACTION"`
-	RewardModel  string            `help:"Of DM and DR: ridge, or logistic for rewards of 0 and 1." enum:"ridge,logistic" default:"ridge"`
+	RewardModel  string            `help:"Of DM and DR: ridge, or logistic for rewards of 0 and 1; without it, ridge." enum:",ridge,logistic" default:"" placeholder:"KIND"`
 	CrossFit     string            `help:"Which rows predict a row: customer (those of other customers) or time (earlier blocks of time); without it, time where the logger learned." placeholder:"BY"`
 	Cluster      map[string]string `help:"Cluster of an action, for mips and offcem; others are clusters of their own." mapsep:"," placeholder:"ACTION=CLUSTER"`
 	ClusterBy    string            `help:"Clusters from the actions' definitions instead: group or goal." placeholder:"MEMBER"`
@@ -109,6 +109,8 @@ func (c *evaluateCmd) check() error {
 		if c.Placement != "" || len(c.Candidates)+len(c.Spec) > 0 {
 			p.Add("--file", "a file names its candidate by its columns: leave out --placement, --spec and candidates")
 		}
+		c.checkPlacementFlags(&p)
+		checkOutputs(&p, c.HTML, c.Plot, c.File)
 		return p.Err("evaluate")
 	}
 	if c.Placement == "" {
@@ -120,6 +122,13 @@ func (c *evaluateCmd) check() error {
 	if len(c.Map)+len(c.Actions) > 0 || c.Floor != 0 || c.MaxWeight != 0 || c.Logger != "" {
 		p.Add("--file", "--map, --actions, --floor, --max-weight and --logger are for log files: give one with --file")
 	}
+	var inputs []string
+	for _, spec := range c.Spec {
+		if _, file, ok := strings.Cut(spec, "="); ok {
+			inputs = append(inputs, file)
+		}
+	}
+	checkOutputs(&p, c.HTML, c.Plot, inputs...)
 	return p.Err("evaluate")
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"nextbest"
 	"nextbest/offline"
 	"nextbest/offline/pages"
 )
@@ -43,6 +44,39 @@ func (c *evaluateCmd) runFile(ctx context.Context, t *terminal) error {
 		return printJSON(t.out, report)
 	}
 	return report.WriteTable(t.out)
+}
+
+// checkPlacementFlags refuses what means nothing of a file, by name and with what
+// to do instead.
+func (c *evaluateCmd) checkPlacementFlags(p *nextbest.Problems) {
+	const rows = "a file is evaluated whole: write those rows alone to a file of their own, and leave this out"
+	const columns = "a file says it by its columns: leave this out"
+	for _, f := range []struct {
+		flag  string
+		given bool
+		why   string
+	}{
+		{"--source", c.Source != "", rows},
+		{"--from", !c.From.IsZero(), rows},
+		{"--to", !c.To.IsZero(), rows},
+		{"--split", c.Split != "", rows},
+		{"--objective", c.Objective != "", columns + "; reward holds what a row was worth"},
+		{"--reward", c.Reward != "", columns + "; --map reward=COLUMN names another reward"},
+		{"--reward-model", c.RewardModel != "", columns + "; predicted_rewards holds a model's predictions"},
+		{"--cross-fit", c.CrossFit != "", columns + "; predicted_rewards holds predictions, which you fit on other rows"},
+		{"--train-from", !c.TrainFrom.IsZero(), "nothing is trained for a file: leave this out"},
+		{"--train-to", !c.TrainTo.IsZero(), "nothing is trained for a file: leave this out"},
+		{"--train-split", c.TrainSplit != "", "nothing is trained for a file: leave this out"},
+		{"--cluster-by", c.ClusterBy != "", "a file has no definitions of actions: give clusters with --cluster ACTION=CLUSTER"},
+		{"--baseline", len(c.Baseline) > 0, "a file has one candidate: evaluate the baseline's probabilities as a file of their own"},
+		{"--segment", len(c.Segment) > 0, "it is for placements: write the segment's rows alone to a file of their own"},
+		{"--tree", c.Tree, "it is for placements, whose log has what was known of customers: leave this out"},
+		{"--bootstrap", c.Bootstrap != 0, "it is for placements: a file's intervals are those that its log allows; leave this out"},
+	} {
+		if f.given {
+			p.Add(f.flag, "it means nothing with --file: %s", f.why)
+		}
+	}
 }
 
 // writePage writes the page and the plot that were asked for.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
+	"nextbest"
 	"nextbest/internal/embedded"
 
 	"github.com/alecthomas/kong"
@@ -84,8 +86,30 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	case errors.Is(err, errFindings):
 		return 1
 	}
-	fmt.Fprintln(stderr, "nextbest:", err)
+	fmt.Fprintln(stderr, "nextbest:", inLines(err))
 	return 1
+}
+
+// inLines is an error as text, each of several problems on a line of its own.
+func inLines(err error) string {
+	text := err.Error()
+	var e *nextbest.Error
+	if !errors.As(err, &e) || len(e.Problems) < 2 {
+		return text
+	}
+	before, found := strings.CutSuffix(text, e.Error())
+	if !found {
+		return text
+	}
+	var b strings.Builder
+	b.WriteString(before + e.Message + ":")
+	for _, p := range e.Problems {
+		fmt.Fprintf(&b, "\n  %s: %s", p.Field, p.Message)
+		if p.Cure != "" {
+			fmt.Fprintf(&b, " (%s)", p.Cure)
+		}
+	}
+	return b.String()
 }
 
 // errFindings ends a command whose finding is already printed with exit code 1.

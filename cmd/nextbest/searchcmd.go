@@ -46,6 +46,9 @@ type searchCmd struct {
 
 // Run searches and prints a table, or the report.
 func (c *searchCmd) Run(ctx context.Context, t *terminal) error {
+	if err := c.checkOutputs(); err != nil {
+		return err
+	}
 	ask, err := c.request()
 	if err != nil {
 		return err
@@ -178,4 +181,19 @@ func parseGrid(text string) (of, param string, values []float64, err error) {
 		values = append(values, f)
 	}
 	return of, param, values, nil
+}
+
+// checkOutputs refuses a page or a plot that would overwrite a specification.
+func (c *searchCmd) checkOutputs() error {
+	var p nextbest.Problems
+	var inputs []string
+	for _, spec := range c.Spec {
+		_, file, named := strings.Cut(spec, "=")
+		if !named {
+			file = spec
+		}
+		inputs = append(inputs, file)
+	}
+	checkOutputs(&p, c.HTML, c.Plot, inputs...)
+	return p.Err("search")
 }
