@@ -189,17 +189,23 @@ func (r *Report) Result(name string) (*Result, bool) {
 	return nil, false
 }
 
+// Record returns the query as a report keeps it, without what the log says.
+func (r *Request) Record() QueryRecord {
+	q := &r.Query
+	return QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: r.Definitions,
+		Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
+		Training: r.Training, TrainedOn: r.TrainedOn, Specified: r.Specified, RewardModel: r.RewardModel, Ridge: r.Ridge, CrossFit: r.CrossFit, ClusterBy: r.ClusterBy, MinSupport: r.MinSupport}
+}
+
 func newReport(req *Request, s *study, l *lane, g ranges, names []string, best []int32) *Report {
-	q := &req.Query
 	r := &Report{
 		Version: Version, Seed: req.Seed, Folds: req.Folds, Level: req.Level, Delta: req.Delta,
-		FoldRule: folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
-		Query: QueryRecord{Placement: q.Placement, Source: q.Source, From: q.From, To: q.To, MatureAt: q.MatureAt, Upto: q.Upto, Definitions: req.Definitions,
-			Objective: q.Objective, Split: q.Split, Experiment: q.Experiment, Arms: q.Arms, SkipHeld: q.SkipHeld, SkipSetAside: q.SkipSetAside, Propensity: propensity(q),
-			Training: req.Training, TrainedOn: req.TrainedOn, Specified: req.Specified, RewardModel: req.RewardModel, Ridge: req.Ridge, CrossFit: req.CrossFit, Clusters: clustersShown(req, names), ClusterBy: req.ClusterBy, MinSupport: req.MinSupport},
+		FoldRule:   folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
+		Query:      req.Record(),
 		Assumption: "one step: every row keeps the history, caps and budgets that were logged; a candidate would have changed them",
 		Warnings:   []string{},
 	}
+	r.Query.Clusters = clustersShown(req, names)
 	if s.ground.rows != nil {
 		r.Blocks = s.ground.blocks.String()
 	}

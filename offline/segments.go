@@ -56,6 +56,12 @@ func parseSegment(name string) (segmentKey, error) {
 	return segmentKey{}, fmt.Errorf("%q: give policy, day, arm, context.<key> or customer.<key>", name)
 }
 
+// CheckSegment says what is wrong with the name of a segment's key.
+func CheckSegment(name string) error {
+	_, err := parseSegment(name)
+	return err
+}
+
 // segmenter finds the segments of a row. It belongs to one lane.
 type segmenter struct {
 	keys   []segmentKey

@@ -55,8 +55,13 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress ap
 	if request.Clusters, err = clustersOf(e.p.definitions.List(nextbest.KindAction), ask); err != nil {
 		return nil, err
 	}
-	for i, c := range ask.Candidates {
-		ranges, err := e.add(ctx, &request, catalogue, i, c)
+	extent, err := e.p.store.Extent(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	asked := question{ask: ask, on: request.Record(), last: extent.Last}
+	for i := range ask.Candidates {
+		ranges, err := e.add(ctx, &request, catalogue, i, &asked)
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +90,10 @@ func (e evaluator) run(ctx context.Context, request offline.Request, progress ap
 	return offline.Run(ctx, e.p.store, request, func(done int64) { progress(min(done, total), total) })
 }
 
-// add adds the i-th candidate to a request and returns what it learned from.
-func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue *decisions.Catalogue, i int, c api.CandidateRef) ([]learning.Range, error) {
+// add adds the i-th candidate of what is asked to a request and returns what it
+// learned from.
+func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue *decisions.Catalogue, i int, asked *question) ([]learning.Range, error) {
+	c := asked.ask.Candidates[i]
 	if c.Spec == nil {
 		ref, candidate, err := candidateOf(catalogue, i, c, catalogue.Revision)
 		if err != nil {
@@ -94,7 +101,8 @@ func (e evaluator) add(ctx context.Context, request *offline.Request, catalogue 
 		}
 		request.Candidates = append(request.Candidates, candidate)
 		seen := e.p.definitions.List(nextbest.KindEvaluation)
-		request.Looks = append(request.Looks, looks(seen, request.Query, ref, c.Model))
+		_, all := e.p.definitions.Snapshot()
+		request.Looks = append(request.Looks, looks(seen, asked, changes(all), ref, c.Model))
 		return ranges(e.p.definitions, seen, ref, c.Model)
 	}
 	s, err := specify(i, c, request.Query)

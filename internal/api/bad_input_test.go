@@ -9,6 +9,9 @@ import (
 // to do, nothing is written, and nothing reaches the domain.
 func TestBadInput(t *testing.T) {
 	f := newFixture(t)
+	if w := f.do(Admin, "POST", "/v1/policies/evenly/versions", `{"algorithm":"uniform"}`); w.Code != 201 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
 	const (
 		dec     = "/v1/decisions"
 		rew     = "/v1/rewards"
@@ -155,6 +158,11 @@ func TestBadInput(t *testing.T) {
 		{"evaluation of an unknown policy", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"nobody@1"}]}`, 422, "candidates[0].policy", "there is no nobody@1", nil},
 		{"evaluation without a version", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"lints"}]}`, 422, "candidates[0].policy", "version", nil},
 		{"evaluation of an unknown model", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"lints@1","model":9}]}`, 422, "candidates[0].model", "no model 9", nil},
+		{"evaluation of what learns without a model", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"lints@1"}]}`, 422, "candidates[0].model", "train one first", nil},
+		{"evaluation of a policy twice", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"evenly@1"},{"policy":"evenly@1"}]}`, 422, "candidates[1].policy", "evenly@1 is there twice", nil},
+		{"evaluation of rewards upside down", "POST", "/v1/evaluations", `{"placement":"web","reward_min":1,"reward_max":0,"candidates":[{"policy":"evenly@1"}]}`, 422, "reward_max", "0 is below reward_min 1", nil},
+		{"evaluation by a segment of nothing", "POST", "/v1/evaluations", `{"placement":"web","segments":["day","banana"],"candidates":[{"policy":"evenly@1"}]}`, 422, "segments[1]", "context.<key>", nil},
+		{"evaluation by one segment twice", "POST", "/v1/evaluations", `{"placement":"web","segments":["day","day"],"candidates":[{"policy":"evenly@1"}]}`, 422, "segments[1]", "twice", nil},
 		{"evaluation of a policy and a spec", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"name":"a","policy":"rules@1","spec":{"algorithm":"uniform"}}]}`, 422, "candidates[0].spec", "not both", nil},
 		{"evaluation of a spec without a name", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"spec":{"algorithm":"uniform"}}]}`, 422, "candidates[0].name", "needs a name", nil},
 		{"evaluation of a spec by a taken name", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"name":"logged","spec":{"algorithm":"uniform"}}]}`, 422, "candidates[0].name", "is taken", nil},
@@ -167,19 +175,19 @@ func TestBadInput(t *testing.T) {
 		{"evaluation trained on half a split", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"name":"a","spec":{"algorithm":"linear_thompson"},"train":{"split":{"salt":"a","from":0.5,"to":0.5}}}]}`, 422, "candidates[0].train.split", "from < to", nil},
 		{"evaluation trained backwards", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"name":"a","spec":{"algorithm":"linear_thompson"},"train":{"from":"2026-11-02T00:00:00Z","to":"2026-11-01T00:00:00Z"}}]}`, 422, "candidates[0].train.to", "after from", nil},
 		{"evaluation of a wrong spec", "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"name":"a","spec":{"algorithm":"uniform","params":{"v":1}}}]}`, 422, "candidates[0].spec.params.v", "unknown parameter", nil},
-		{"evaluation beside a banana", "POST", "/v1/evaluations", `{"placement":"web","baselines":["logged","banana"],"candidates":[{"policy":"lints@1"}]}`, 422, "baselines[1]", "fixed:", nil},
-		{"evaluation beside an unknown action", "POST", "/v1/evaluations", `{"placement":"web","baselines":["fixed:banana"],"candidates":[{"policy":"lints@1"}]}`, 422, "baselines[0]", "there is no banana", nil},
-		{"evaluation beside one action twice", "POST", "/v1/evaluations", `{"placement":"web","baselines":["fixed:mens","fixed:mens"],"candidates":[{"policy":"lints@1"}]}`, 422, "baselines[1]", "twice", nil},
-		{"evaluation at an unknown placement", "POST", "/v1/evaluations", `{"placement":"nowhere","candidates":[{"policy":"lints@1"}]}`, 422, "placement", "there is no nowhere", nil},
-		{"evaluation backwards", "POST", "/v1/evaluations", `{"placement":"web","from":"2026-11-02T00:00:00Z","to":"2026-11-01T00:00:00Z","candidates":[{"policy":"lints@1"}]}`, 422, "to", "after from", nil},
-		{"evaluation of both", "POST", "/v1/evaluations", `{"placement":"web","reward":"purchase","objective":"value@1","candidates":[{"policy":"lints@1"}]}`, 422, "reward", "not both", nil},
-		{"evaluation by an unknown estimator", "POST", "/v1/evaluations", `{"placement":"web","estimators":["ips","magic"],"candidates":[{"policy":"lints@1"}]}`, 422, "estimators[1]", "not one of", nil},
-		{"evaluation of clusters without any", "POST", "/v1/evaluations", `{"placement":"web","estimators":["mips"],"candidates":[{"policy":"lints@1"}]}`, 422, "estimators[0]", "cluster_by", nil},
-		{"evaluation by two kinds of clusters", "POST", "/v1/evaluations", `{"placement":"web","clusters":{"a":"x"},"cluster_by":"goal","candidates":[{"policy":"lints@1"}]}`, 422, "cluster_by", "not both", nil},
-		{"evaluation by a cluster without a name", "POST", "/v1/evaluations", `{"placement":"web","clusters":{"a":""},"candidates":[{"policy":"lints@1"}]}`, 422, "clusters.a", "names", nil},
-		{"evaluation clustered by an owner", "POST", "/v1/evaluations", `{"placement":"web","cluster_by":"owner","candidates":[{"policy":"lints@1"}]}`, 422, "cluster_by", "group", nil},
-		{"evaluation cross-fitted by row", "POST", "/v1/evaluations", `{"placement":"web","cross_fit":"row","candidates":[{"policy":"lints@1"}]}`, 422, "cross_fit", "customer", nil},
-		{"evaluation of half a split", "POST", "/v1/evaluations", `{"placement":"web","split":{"salt":"a","from":0.5,"to":0.5},"candidates":[{"policy":"lints@1"}]}`, 422, "split", "from < to", nil},
+		{"evaluation beside a banana", "POST", "/v1/evaluations", `{"placement":"web","baselines":["logged","banana"],"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "baselines[1]", "fixed:", nil},
+		{"evaluation beside an unknown action", "POST", "/v1/evaluations", `{"placement":"web","baselines":["fixed:banana"],"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "baselines[0]", "there is no banana", nil},
+		{"evaluation beside one action twice", "POST", "/v1/evaluations", `{"placement":"web","baselines":["fixed:mens","fixed:mens"],"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "baselines[1]", "twice", nil},
+		{"evaluation at an unknown placement", "POST", "/v1/evaluations", `{"placement":"nowhere","candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "placement", "there is no nowhere", nil},
+		{"evaluation backwards", "POST", "/v1/evaluations", `{"placement":"web","from":"2026-11-02T00:00:00Z","to":"2026-11-01T00:00:00Z","candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "to", "after from", nil},
+		{"evaluation of both", "POST", "/v1/evaluations", `{"placement":"web","reward":"purchase","objective":"value@1","candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "reward", "not both", nil},
+		{"evaluation by an unknown estimator", "POST", "/v1/evaluations", `{"placement":"web","estimators":["ips","magic"],"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "estimators[1]", "not one of", nil},
+		{"evaluation of clusters without any", "POST", "/v1/evaluations", `{"placement":"web","estimators":["mips"],"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "estimators[0]", "cluster_by", nil},
+		{"evaluation by two kinds of clusters", "POST", "/v1/evaluations", `{"placement":"web","clusters":{"a":"x"},"cluster_by":"goal","candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "cluster_by", "not both", nil},
+		{"evaluation by a cluster without a name", "POST", "/v1/evaluations", `{"placement":"web","clusters":{"a":""},"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "clusters.a", "names", nil},
+		{"evaluation clustered by an owner", "POST", "/v1/evaluations", `{"placement":"web","cluster_by":"owner","candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "cluster_by", "group", nil},
+		{"evaluation cross-fitted by row", "POST", "/v1/evaluations", `{"placement":"web","cross_fit":"row","candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "cross_fit", "customer", nil},
+		{"evaluation of half a split", "POST", "/v1/evaluations", `{"placement":"web","split":{"salt":"a","from":0.5,"to":0.5},"candidates":[{"name":"b","spec":{"algorithm":"uniform"}}]}`, 422, "split", "from < to", nil},
 		{"search of nothing", "POST", "/v1/searches", `{"placement":"web","specs":[]}`, 422, "specs", "array length", nil},
 		{"search at an unknown placement", "POST", "/v1/searches", `{"placement":"nowhere","specs":[` + ucb + `]}`, 422, "placement", "there is no nowhere", nil},
 		{"search of an unknown field", "POST", "/v1/searches", `{"placement":"web","grid":{"alpha":[1]},"specs":[` + ucb + `]}`, 422, "grid", "no such field", nil},

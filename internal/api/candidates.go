@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // of it, or a specification of the request's own.
 type CandidateRef struct {
 	Policy string       `json:"policy,omitempty" doc:"id@version of a registered policy"`
-	Model  uint64       `json:"model,omitempty" doc:"number of the model; 0: the policy needs none"`
+	Model  uint64       `json:"model,omitempty" doc:"number of the model; absent: the policy learns nothing"`
 	Name   string       `json:"name,omitempty" doc:"with spec: what the report calls it"`
 	Spec   *Policy      `json:"spec,omitempty" doc:"instead of policy: a policy that is not registered"`
 	Train  *TrainingSet `json:"train,omitempty" doc:"with a spec that learns: what it is trained on, other rows than are evaluated"`
@@ -78,7 +79,12 @@ func (s *Server) checkCandidates(ctx context.Context, e *Evaluation, p *nextbest
 	for i, c := range e.Candidates {
 		field := fmt.Sprintf("candidates[%d]", i)
 		if c.Spec == nil {
+			before := len(*p)
 			s.checkRegistered(p, field, c)
+			same := func(o CandidateRef) bool { return o.Spec == nil && o.Policy == c.Policy && o.Model == c.Model }
+			if slices.IndexFunc(e.Candidates, same) < i && len(*p) == before {
+				p.Add(field+".policy", "%s is there twice", c.name())
+			}
 			continue
 		}
 		switch {
@@ -112,11 +118,59 @@ func (s *Server) checkRegistered(p *nextbest.Problems, field string, c Candidate
 		p.Add(field+".policy", "must name a version, such as %s@1", ref.ID)
 		return
 	}
-	if ok && c.Model != 0 {
+	if !ok {
+		return
+	}
+	if c.Model != 0 {
 		if _, ok := s.o.Registry.Version(nextbest.KindModel, learning.ID(ref), c.Model); !ok {
 			p.Add(field+".model", "%s has no model %d", ref, c.Model)
 		}
+		return
 	}
+	s.checkUntrained(p, field+".model", ref)
+}
+
+// checkUntrained refuses a policy that learns without one of its models: it would
+// be valued as the prior that it starts from.
+func (s *Server) checkUntrained(p *nextbest.Problems, field string, ref nextbest.Ref) {
+	rec, ok := s.o.Registry.Version(nextbest.KindPolicy, ref.ID, ref.Version)
+	if !ok {
+		return
+	}
+	spec, err := bandit.ParseSpec(rec.Document)
+	if err != nil || !spec.Learns() {
+		return
+	}
+	var have []string
+	for _, m := range s.o.Registry.History(nextbest.KindModel, learning.ID(ref)) {
+		if !m.Deleted {
+			have = append(have, strconv.FormatUint(m.Version, 10))
+		}
+	}
+	if len(have) == 0 {
+		p.Add(field, "is missing: %s learns and has no model: train one first, on other rows than are evaluated", ref)
+		return
+	}
+	last := have[len(have)-1]
+	there := "there is " + last
+	if n := len(have); n > 1 {
+		there = "there are " + strings.Join(have[max(n-10, 0):], ", ")
+		if n > 10 {
+			there = fmt.Sprintf("there are %d, the newest %s", n, strings.Join(have[n-10:], ", "))
+		}
+	}
+	p.Add(field, "is missing: %s learns: name a model, such as %s/%s; %s", ref, ref, last, there)
+}
+
+// name is what reports call the candidate.
+func (c CandidateRef) name() string {
+	switch {
+	case c.Spec != nil:
+		return c.Name
+	case c.Model != 0:
+		return fmt.Sprintf("%s/%d", c.Policy, c.Model)
+	}
+	return c.Policy
 }
 
 // checkSpec judges a specification as if it were registered; nil where it is

@@ -13,6 +13,7 @@ import (
 
 	"nextbest"
 	"nextbest/estimators"
+	"nextbest/offline"
 )
 
 // Evaluation asks what candidates would have earned on the log.
@@ -199,6 +200,9 @@ func (s *Server) checkEvaluation(ctx context.Context, e *Evaluation) error {
 	if e.Split != nil && !validSplit(e.Split) {
 		p.Add("split", "must have 0 ≤ from < to ≤ 1")
 	}
+	if e.RewardMin != nil && e.RewardMax != nil && !(*e.RewardMin <= *e.RewardMax) {
+		p.Add("reward_max", "%v is below reward_min %v", *e.RewardMax, *e.RewardMin)
+	}
 	s.checkBaselines(e, &p)
 	checkShown(e, &p)
 	if err := s.checkCandidates(ctx, e, &p); err != nil {
@@ -215,6 +219,14 @@ func checkShown(e *Evaluation, p *nextbest.Problems) {
 	for _, a := range slices.Sorted(maps.Keys(e.Clusters)) {
 		if a == "" || e.Clusters[a] == "" {
 			p.Add("clusters."+a, "an action and its cluster need names")
+		}
+	}
+	for i, name := range e.Segments {
+		field := fmt.Sprintf("segments[%d]", i)
+		if err := offline.CheckSegment(name); err != nil {
+			p.Add(field, "%v", err)
+		} else if slices.Index(e.Segments, name) < i {
+			p.Add(field, "%q is there twice", name)
 		}
 	}
 	for i, name := range e.Estimators {

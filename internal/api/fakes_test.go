@@ -316,7 +316,7 @@ const (
 	experimentBody = `{"placement":"web","arms":[{"id":"control","policy":"rules@1","share":0.5,"control":true},{"id":"candidate","policy":"lints@1","model":2,"share":0.5}],
 		"primary":{"reward":"purchase"},"guardrails":[{"reward":"opt_out","harm":"increase","margin":0.1}],"window":"14d","salt":"e1"}`
 	decisionBody   = `{"placement":"web","customer":{"id":"C-1042","consent":{"email":true}},"context":{"recency":3,"history":329.08,"channel":"Web"}}`
-	evaluationBody = `{"placement":"web","reward":"purchase","candidates":[{"policy":"lints@1"}],"seed":7}`
+	evaluationBody = `{"placement":"web","reward":"purchase","candidates":[{"name":"evenly","spec":{"algorithm":"uniform"}}],"seed":7}`
 	searchBody     = `{"placement":"web","train_to":"2026-09-01T00:00:00Z","select_to":"2026-10-01T00:00:00Z","specs":[{"name":"ucb","spec":{"algorithm":"linucb","features":"retail@1"},"grid":{"alpha":[0.5,1],"floor":[0.02]}}],"seed":7}`
 	someDecision   = "019ab0c0-0000-7000-8000-000000000001"
 )

@@ -290,3 +290,24 @@ func TestJobsOfEarlierProcesses(t *testing.T) {
 	a.sweep(ctx)
 	want("three hours later", Interrupted, Interrupted)
 }
+
+// TestEvaluationNeedsAModel: a policy that learns is not valued as its prior; the
+// refusal names the models that there are.
+func TestEvaluationNeedsAModel(t *testing.T) {
+	f := newFixture(t)
+	for want := range 13 {
+		w := f.do(Analyst, "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"lints@1"}]}`)
+		p := problemOf(t, w)
+		says := map[int]string{0: "lints@1 learns and has no model: train one first", 1: "such as lints@1/1; there is 1", 2: "such as lints@1/2; there are 1, 2",
+			12: "there are 12, the newest 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"}[want]
+		if w.Code != 422 || len(p.Problems) != 1 || p.Problems[0].Field != "candidates[0].model" || !strings.Contains(p.Problems[0].Message, says) {
+			t.Errorf("%d models: %d %+v, want %q", want, w.Code, p.Problems, says)
+		}
+		if _, err := f.reg.Put(t.Context(), nextbest.Change{Kind: nextbest.KindModel, ID: "lints.1", Document: []byte(`{}`), Actor: "a", IfMatch: nextbest.AnyRevision}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w := f.do(Analyst, "POST", "/v1/evaluations", `{"placement":"web","candidates":[{"policy":"lints@1","model":2}]}`); w.Code != 202 {
+		t.Errorf("with a model: %d %s", w.Code, w.Body)
+	}
+}
