@@ -2,6 +2,7 @@ package offline
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,5 +189,46 @@ func TestFileMessages(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || c.none != "" && strings.Contains(err.Error(), c.none) {
 			t.Errorf("%s: %v\nwant %q, not %q", name, err, c.want, c.none)
 		}
+	}
+}
+
+// Log-smoothing's default follows the size of rewards, as on a placement's log.
+func TestFileLogSmoothing(t *testing.T) {
+	rows := simulatedLog(3000, 5)
+	one := evaluateFile(t, writeParquet(t, rows, plain, 1000), FileOptions{})
+	for i := range rows {
+		rows[i].reward *= 200
+	}
+	many := evaluateFile(t, writeParquet(t, rows, plain, 1000), FileOptions{})
+	a, ok1 := one.Estimate("log_smoothing:lambda=0.01")
+	b, ok2 := many.Estimate("log_smoothing:lambda=5e-05")
+	if !ok1 || !ok2 || math.Abs(*a.Value*200 / *b.Value - 1) > 1e-9 {
+		t.Fatalf("%+v, of rewards of 200 %+v", a, b)
+	}
+	if !strings.Contains(b.Note, "divided by the largest") || b.Parameters["lambda"] != 5e-05 {
+		t.Errorf("%+v", b)
+	}
+}
+
+// The same on a placement's log.
+func TestShownLogSmoothing(t *testing.T) {
+	s := conversions()
+	s.Revenue = true
+	req := request(s, s.Best())
+	req.Estimators = []estimators.Choice{choice(t, "log_smoothing"), choice(t, "log_smoothing:lambda=0.01")}
+	report := evaluated(t, s, req)
+	r := get(t, report, "best")
+	λ, ok := r.Estimates[0].Parameters["lambda"].(float64)
+	if want := 0.01 / report.Log.RewardMax; !ok || math.Abs(λ/want-1) > 1e-12 || !(report.Log.RewardMax > 2) {
+		t.Errorf("λ is %v, want .01 by the largest reward %v", λ, report.Log.RewardMax)
+	}
+	if given := r.Estimates[1].Parameters["lambda"]; given != 0.01 {
+		t.Errorf("λ = .01 was given and is %v", given)
+	}
+	if !(r.Estimates[1].Value < r.Estimates[0].Value && r.Estimates[0].Value < r.IPS.Value) {
+		t.Errorf("%v at .01, %v by default, IPS %v", r.Estimates[1].Value, r.Estimates[0].Value, r.IPS.Value)
+	}
+	if req.Estimators[0].Value != 0.01 {
+		t.Error("the caller's request was changed")
 	}
 }

@@ -26,8 +26,8 @@ func parseEstimators(names []string) ([]estimators.Choice, error) {
 
 // able returns the estimators that the file's columns allow: the usual ones and,
 // beside them, those asked for, or all that there are. lacks is told of each that
-// was asked for in vain.
-func (r *fileRun) able(asked []estimators.Choice, lacks func(code, message, cure string)) (out []estimators.Choice) {
+// was asked for in vain; largest is the largest reward.
+func (r *fileRun) able(asked []estimators.Choice, largest float64, lacks func(code, message, cure string)) (out []estimators.Choice) {
 	names := estimators.DefaultEstimators
 	if len(asked) == 0 {
 		names = nil
@@ -41,11 +41,13 @@ func (r *fileRun) able(asked []estimators.Choice, lacks func(code, message, cure
 	has := map[string]bool{}
 	for _, name := range names {
 		c, err := estimators.ParseChoice(name)
+		c = c.For(largest)
 		if code, _, _ := r.unable(&c); err == nil && code == "" {
 			out, has[c.String()] = append(out, c), true
 		}
 	}
 	for _, c := range asked {
+		c = c.For(largest)
 		if has[c.String()] {
 			continue
 		}

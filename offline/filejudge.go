@@ -51,7 +51,7 @@ func (r *fileRun) report(ctx context.Context, name string, asked []estimators.Ch
 	j.choose()
 
 	r.prepare(rep.Log.Logger, j.broken())
-	able := r.able(asked, j.lacks)
+	able := r.able(asked, rep.Log.RewardMax, j.lacks)
 	var totals []estimators.Accumulator
 	for _, c := range able {
 		totals = append(totals, c.New())
