@@ -34,6 +34,9 @@ type Parameter struct {
 	// Grid holds the values among which SLOPE chooses, the least biased first;
 	// nil where there is no such order.
 	Grid []float64
+	// PerReward says that the value acts on rewards as they are: the default and the
+	// grid are for rewards up to 1, and are divided by the largest (Choice.For).
+	PerReward bool
 }
 
 // Definition describes one estimator.
@@ -116,7 +119,7 @@ var catalogue = []Definition{
 		Parameter: &Parameter{Name: "beta", Meaning: "baseline β; estimated unless given", Default: math.NaN(), Min: -math.MaxFloat64, Max: math.MaxFloat64}},
 	{Name: "log_smoothing", Formula: "M[log(1+λwr)]/λ", Source: "Sakhi et al. 2024, 2405.14335", Note: "rewards ≥ 0; biased downwards",
 		Columns: weighted, build: tuned(NewLogSmoothing), full: NewIPS,
-		Parameter: &Parameter{Name: "lambda", Meaning: "λ; 0 is IPS", Default: 0.01, Max: math.MaxFloat64, Grid: smallFirst}},
+		Parameter: &Parameter{Name: "lambda", Meaning: "λ, per unit of the reward; 0 is IPS", Default: 0.01, Max: math.MaxFloat64, Grid: smallFirst, PerReward: true}},
 	{Name: "balanced", Formula: "M[π/(Σ_k s_k μ_k) r]", Source: "Agarwal et al. 2017, 1703.06180", Note: "several fixed loggers",
 		Columns: []Column{ColumnMixture, ColumnReward}, build: plain(NewBalanced)},
 	{Name: "adaptive_aipw", Formula: "Σhφ/Σh, φ = q_π + w(r−q)", Source: "Hadad et al. 2021, 1911.02768", Note: "logs of a policy that learned from them",
@@ -137,6 +140,8 @@ type Choice struct {
 	Definition
 	Value float64 // of the parameter; NaN where it is estimated or there is none
 	Slope bool    // SLOPE chooses the value among Parameter.Grid
+
+	given bool // the value was
 }
 
 // ParseChoice reads an estimator's name with, optionally, its hyperparameter:
@@ -180,8 +185,28 @@ func ParseChoice(s string) (Choice, error) {
 	if err != nil || math.IsNaN(v) || v < p.Min || v > p.Max {
 		return Choice{}, fmt.Errorf("estimator %s: %s=%s must be a number in [%v, %v]", name, p.Name, value, p.Min, p.Max)
 	}
-	c.Value = v
+	c.Value, c.given = v, true
 	return c, nil
+}
+
+// For returns the choice for rewards of at most largest: a hyperparameter that acts
+// on rewards as they are (PerReward) has its default, or its grid, divided by that.
+// A value that was given stays, and so does all where no reward is above 0.
+func (c Choice) For(largest float64) Choice {
+	if c.Parameter == nil || !c.Parameter.PerReward || c.given || !(largest > 0) || math.IsInf(largest, 1) {
+		return c
+	}
+	p := *c.Parameter
+	p.Default /= largest
+	p.Grid = slices.Clone(p.Grid)
+	for i := range p.Grid {
+		p.Grid[i] /= largest
+	}
+	c.Parameter = &p
+	if !c.Slope {
+		c.Value = p.Default
+	}
+	return c
 }
 
 func (p *Parameter) example() float64 {

@@ -5,7 +5,8 @@ import "math"
 // LogSmoothing is the logarithmically smoothed estimate M[log(1 + λwr)]/λ for
 // rewards ≥ 0 (Sakhi, Aouali, Alquier and Chopin 2024, arXiv 2405.14335, eq. 9,
 // with rewards for negative costs). It is biased downwards, less than clipping
-// at 1/λ is, and its bound has no largest weight in it. λ = 0 is IPS.
+// at 1/λ is, and its bound has no largest weight in it. λ = 0 is IPS. λ acts on wr, so
+// that of rewards in cents is a hundredth of that in whole units.
 func LogSmoothing(by Customers, weight, reward []float64, λ float64) (Estimate, error) {
 	return NewLogSmoothing(λ).weighted(by, weight, reward)
 }

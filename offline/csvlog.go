@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -34,12 +35,40 @@ func openCSVLog(path string) (*csvLog, error) {
 			header[i] = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
 		}
 		l.header = append(l.header, header...)
-		return err
+		if err != nil {
+			return err
+		}
+		return l.readable()
 	})
 	if err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+// separators are what some write between cells instead of commas.
+var separators = []struct{ sign, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "bars"}}
+
+// readable refuses a header that is not of text or not separated by commas.
+func (l *csvLog) readable() error {
+	for _, name := range l.header {
+		if !utf8.ValidString(name) || strings.Contains(name, "\x00") {
+			return l.notUnicode(1)
+		}
+	}
+	if len(l.header) != 1 {
+		return nil
+	}
+	for _, s := range separators {
+		if strings.Contains(l.header[0], s.sign) {
+			return nextbest.FieldErrorf("file", "%s seems to be separated by %s: separate cells by commas, with a point in numbers and quotes around cells with commas of their own", filepath.Base(l.path), s.name)
+		}
+	}
+	return nil
+}
+
+func (l *csvLog) notUnicode(line int) error {
+	return nextbest.FieldErrorf("file", "%s, line %d: the text is not in UTF-8: save or convert the file as UTF-8", filepath.Base(l.path), line)
 }
 
 // lines opens the file for f.
@@ -116,6 +145,11 @@ func (l *csvLog) read(ctx context.Context, columns map[string]fileColumn, f func
 				return err
 			}
 			line, _ := r.FieldPos(0)
+			for _, k := range at {
+				if !utf8.ValidString(record[k]) {
+					return l.notUnicode(line)
+				}
+			}
 			p.lines = append(p.lines, line)
 			p.text(record, at)
 			if p.n == pieceRows {
@@ -163,8 +197,34 @@ func (l *fileLists) parse(cell string) {
 				l.values = append(l.values, *v)
 			}
 		}
+	} else {
+		l.values = append(l.values, endless(cell)...)
 	}
 	l.offsets = append(l.offsets, len(l.values))
+}
+
+// endless reads a list that is no JSON for a NaN or an Infinity in it, which JSON
+// has not and many programs write; nil where that is not what is wrong. The rules
+// for single values then say of which kind it is.
+func endless(cell string) []float64 {
+	inside, opened := strings.CutPrefix(cell, "[")
+	inside, closed := strings.CutSuffix(inside, "]")
+	if !opened || !closed {
+		return nil
+	}
+	var out []float64
+	whole := true
+	for _, text := range strings.Split(inside, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			return nil
+		}
+		out, whole = append(out, v), whole && finite(v)
+	}
+	if whole {
+		return nil
+	}
+	return out
 }
 
 func parseNumber(cell string) float64 {

@@ -87,7 +87,8 @@ func (r *fileRun) prepare(logger string, broken bool) {
 		r.local, r.numbers = append(r.local, uint32(a)), append(r.numbers, int32(a))
 		names[a] = r.book.name(a)
 	}
-	of, k, _ := clusterNumbers(r.o.Clusters, names)
+	of, k, unknown := clusterNumbers(r.o.Clusters, names)
+	r.unknown = unknown
 	// A cluster that the logger never takes has no row to weigh.
 	r.clusters = &clusterWeights{of: of, π: make([]float64, k), μ: make([]float64, k), support: math.SmallestNonzeroFloat64}
 }

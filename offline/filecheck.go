@@ -21,8 +21,7 @@ var (
 	ruleTiny       = rowRule{fieldPropensity, fmt.Sprintf("it is below %g: no action of so small a probability is ever taken, and powers of its weight are no numbers", 1/beyondMeasure), "check the column: is it a probability?"}
 	ruleMeasure    = rowRule{fieldReward, fmt.Sprintf("it is beyond ±%g: its powers are no numbers", beyondMeasure), "give rewards in a larger unit"}
 	ruleForetold   = rowRule{fieldPredictions, fmt.Sprintf("a prediction is beyond ±%g: its powers are no numbers", beyondMeasure), "check the reward model, and give rewards in a larger unit"}
-	ruleReward     = rowRule{fieldReward, "it must be a finite number", "a row without a reward has the reward that counts for nothing, usually 0"}
-	ruleAction     = rowRule{fieldAction, "no such action", ""}
+	ruleReward     = rowRule{fieldReward, "it must be a finite number", "where a row has none, write the reward that counts for nothing, usually 0"}
 	ruleNamed      = rowRule{fieldAction, "it is a name, and lists are in the order of numbers", "give --actions NAME,NAME,… in the order of the lists, or number the actions from 0"}
 	rulePosition   = rowRule{fieldPosition, "it must be a whole number", ""}
 	ruleCustomer   = rowRule{fieldCustomer, "it is missing", "give every row its customer, or leave the column out: then each row counts as independent"}
@@ -91,12 +90,12 @@ func (c *fileCheck) piece(p *filePiece) bool {
 			if p.actions != nil && c.book.lists && c.book.listed == nil && name != "missing" {
 				c.problems.add(ruleNamed, row, name)
 			} else {
-				c.problems.add(ruleAction, row, name)
+				c.problems.add(c.book.rule(), row, name)
 			}
 		}
 		c.actionOf = append(c.actionOf, number)
 		c.reward(p.reward[i], row)
-		c.propensity(p.propensity[i], row)
+		known := c.propensity(p.propensity[i], row)
 		if p.positions != nil && p.positions[i] != math.Trunc(p.positions[i]) { // NaN among them
 			c.problems.add(rulePosition, row, floatText(p.positions[i]))
 		}
@@ -106,7 +105,7 @@ func (c *fileCheck) piece(p *filePiece) bool {
 		if c.one {
 			c.probability(ruleEvaluation, p.evaluation[i], row)
 		}
-		ok := c.lists(p, i, row)
+		ok := c.lists(p, i, row, known)
 		if number >= 0 && c.actions > 0 && number >= c.actions {
 			c.problems.add(rowRule{fieldAction, fmt.Sprintf("the lists have %d actions, numbered 0 to %d", c.actions, c.actions-1), "number the actions from 0 in the order of the lists"}, row, name)
 			continue
@@ -134,13 +133,17 @@ func (c *fileCheck) reward(r float64, row int64) {
 	}
 }
 
-func (c *fileCheck) propensity(μ float64, row int64) {
+// propensity reports whether the row has one.
+func (c *fileCheck) propensity(μ float64, row int64) bool {
 	switch {
 	case !(μ > 0 && μ <= 1+c.loose[fieldPropensity]):
 		c.problems.add(rulePropensity, row, floatText(μ))
 	case μ < 1/beyondMeasure:
 		c.problems.add(ruleTiny, row, floatText(μ))
+	default:
+		return true
 	}
+	return false
 }
 
 func (c *fileCheck) probability(rule rowRule, π float64, row int64) {
@@ -169,8 +172,9 @@ func lengthText(n int) string {
 	return fmt.Sprintf("%d values", n)
 }
 
-// lists checks the row's lists and reports whether they can be read.
-func (c *fileCheck) lists(p *filePiece, i int, row int64) bool {
+// lists checks the row's lists and reports whether they can be read. What they say
+// of the row's propensity counts where that is known.
+func (c *fileCheck) lists(p *filePiece, i int, row int64, known bool) bool {
 	ok := true
 	length := func(field string, l *fileLists) bool {
 		n := len(l.row(i))
@@ -189,7 +193,7 @@ func (c *fileCheck) lists(p *filePiece, i int, row int64) bool {
 	}
 	if p.logged.present() && length(fieldLogged, &p.logged) && c.distribution(ruleLogged, ruleLoggedSum, p.logged.row(i), row) {
 		μ := p.propensity[i]
-		if k := c.actionOf[i]; k >= 0 && k < c.actions && !(math.Abs(p.logged.row(i)[k]-μ) <= max(c.loose[fieldPropensity], c.loose[fieldLogged])) {
+		if k := c.actionOf[i]; known && k >= 0 && k < c.actions && !(math.Abs(p.logged.row(i)[k]-μ) <= max(c.loose[fieldPropensity], c.loose[fieldLogged])) {
 			c.problems.add(ruleLoggedOne, row, fmt.Sprintf("%v, propensity %v", p.logged.row(i)[k], μ))
 		}
 	}

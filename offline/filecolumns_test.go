@@ -119,7 +119,7 @@ func TestFileAdaptive(t *testing.T) {
 		}
 	}
 	r, err := EvaluateFile(t.Context(), path, FileOptions{Floor: 0.1, Logger: loggerFixed, Estimators: []string{"adaptive_aipw"}}, nil)
-	if err != nil || len(r.Estimates) != 0 || !strings.Contains(fmt.Sprint(r.Missing), "logger that learned") {
+	if _, has := r.Estimate("adaptive_aipw"); err != nil || has || !strings.Contains(fmt.Sprint(r.Missing), "logger that learned") {
 		t.Errorf("a fixed logger: %v %+v", err, r.Missing)
 	}
 }

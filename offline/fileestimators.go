@@ -24,29 +24,42 @@ func parseEstimators(names []string) ([]estimators.Choice, error) {
 	return out, p.Err("evaluation")
 }
 
-// able returns the estimators that the file's columns allow: of those asked
-// for, or of all that there are. lacks is told of each that was asked for in
-// vain.
-func (r *fileRun) able(asked []estimators.Choice, lacks func(code, message, cure string)) []estimators.Choice {
+// able returns the estimators that the file's columns allow: the usual ones and,
+// beside them, those asked for, or all that there are. lacks is told of each that
+// was asked for in vain; largest is the largest reward.
+func (r *fileRun) able(asked []estimators.Choice, largest float64, lacks func(code, message, cure string)) (out []estimators.Choice) {
+	names := estimators.DefaultEstimators
 	if len(asked) == 0 {
+		names = nil
 		for _, d := range estimators.Catalogue() {
-			c, err := estimators.ParseChoice(d.Name)
-			if code, _, _ := r.unable(&c); err == nil && code == "" {
-				asked = append(asked, c)
-			}
+			names = append(names, d.Name)
 		}
-		if !r.modelled() {
-			lacks(missingColumn, "DM, DR and their relatives need "+fieldPredictions+" and "+fieldEvaluations, cureModel)
-		}
-		return asked
 	}
-	var out []estimators.Choice
+	if code, message, cure := r.unclustered("--cluster"); code != "" && len(r.o.Clusters) > 0 {
+		lacks(code, message, cure)
+	}
+	has := map[string]bool{}
+	for _, name := range names {
+		c, err := estimators.ParseChoice(name)
+		c = c.For(largest)
+		if code, _, _ := r.unable(&c); err == nil && code == "" {
+			out, has[c.String()] = append(out, c), true
+		}
+	}
 	for _, c := range asked {
+		c = c.For(largest)
+		if has[c.String()] {
+			continue
+		}
+		has[c.String()] = true
 		if code, message, cure := r.unable(&c); code != "" {
 			lacks(code, message, cure)
 			continue
 		}
 		out = append(out, c)
+	}
+	if !r.modelled() {
+		lacks(missingColumn, "DM, DR and their relatives need "+fieldPredictions+" and "+fieldEvaluations, cureModel)
 	}
 	return out
 }

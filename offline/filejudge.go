@@ -51,7 +51,7 @@ func (r *fileRun) report(ctx context.Context, name string, asked []estimators.Ch
 	j.choose()
 
 	r.prepare(rep.Log.Logger, j.broken())
-	able := r.able(asked, j.lacks)
+	able := r.able(asked, rep.Log.RewardMax, j.lacks)
 	var totals []estimators.Accumulator
 	for _, c := range able {
 		totals = append(totals, c.New())
@@ -209,7 +209,15 @@ func (j *fileJudge) refuse() {
 	rep, s := j.report, j.r.study
 	limits := j.r.o.Limits
 	limits.Unit = rep.Unit
-	rep.Refusals = append(rep.Refusals, estimators.Judge(rep.Diagnostics.Diagnostics, limits)...)
+	certain := s.minPropensity >= certainPropensity
+	if certain {
+		rep.Refusals = append(rep.Refusals, j.exploration())
+	}
+	for _, x := range estimators.Judge(rep.Diagnostics.Diagnostics, limits) {
+		if x.Code != estimators.RefusedWeights || !certain { // the same finding
+			rep.Refusals = append(rep.Refusals, x)
+		}
+	}
 	if j.broken() {
 		message := fmt.Sprintf("a propensity of %.4g lies below the declared floor %.4g", s.minPropensity, j.r.o.Floor)
 		if j.r.o.Floor == 0 {
@@ -222,6 +230,22 @@ func (j *fileJudge) refuse() {
 			Message: fmt.Sprintf("%s was taken more often than its propensities say: its inverse propensities add up to %.3f of the rows, at most 1 is possible (z %.1f)", a.Action, a.InverseMass, *a.Z),
 			Cure:    "find out what filtered or redrew actions after the propensities were logged"})
 	}
+}
+
+// certainPropensity is the least that is certainty, but for the rounding of a
+// float32.
+const certainPropensity = 1 - 1e-6
+
+// exploration is why a log that never varied answers nothing.
+func (j *fileJudge) exploration() estimators.Refusal {
+	s, d := j.r.study, &j.report.Diagnostics
+	off := max(d.OffSupport, 1-d.MeanWeight)
+	const ε = 0.05
+	e := estimators.Exploration{Eligible: float64(max(s.lists, j.report.Log.Actions, 2)), Epsilon: ε}
+	need := e.DecisionsNeeded(min(max(off, 0.1), 1), float64(s.matched)/float64(s.rows), j.r.o.Limits)
+	return estimators.Refusal{Code: estimators.RefusedDeterministic,
+		Message: "every action was certain (every propensity is 1), so the log holds nothing about any other choice",
+		Cure:    fmt.Sprintf("turn on exploration in the logger: ε ≥ %.2f uniform over the eligible actions for at least %s decisions; if it did explore, log the probabilities with which it did", ε, thousands(roundUp(need)))}
 }
 
 // calibration returns the action that was taken most above its propensities,
@@ -242,7 +266,7 @@ func (j *fileJudge) calibration() (worst FileAction, failed bool) {
 
 // estimate adds one estimator's answer.
 func (j *fileJudge) estimate(c *estimators.Choice, total estimators.Accumulator) {
-	f := FileEstimate{Estimator: c.Name, Name: c.String(), Level: j.r.o.Level, Formula: c.Formula, Source: c.Source, Note: c.Note}
+	f := FileEstimate{Estimator: c.Name, Name: c.String(), Level: j.r.o.Level, Formula: c.Formula, Source: c.Source, Note: noteOf(c)}
 	x, err := total.Estimate()
 	if off := 1 - j.r.clustered/max(j.r.weighed, 1); reads(c, estimators.ColumnCluster) && off > j.r.o.Limits.OffSupport {
 		err = fmt.Errorf("%.1f%% of the candidate's decisions are of clusters that the logger never takes (limit %.0f%%)", 100*off, 100*j.r.o.Limits.OffSupport)
@@ -343,10 +367,10 @@ func (j *fileJudge) against() {
 }
 
 // bounds are Manski's, where part of the candidate lies on actions that the log
-// never took.
+// never took, or the log never varied.
 func (j *fileJudge) bounds() {
 	d, sum := &j.report.Diagnostics, &j.report.Log
-	if d.OffSupport <= j.r.o.Limits.OffSupport || !j.betting {
+	if d.OffSupport <= j.r.o.Limits.OffSupport && j.r.study.minPropensity < certainPropensity || !j.betting {
 		return
 	}
 	level := j.r.o.Level
@@ -362,6 +386,9 @@ func (j *fileJudge) bounds() {
 		j.report.Bounds = f
 	}
 }
+
+// rangeWords say where a range of rewards is from.
+var rangeWords = map[string]string{"declared": "declared", "binary": "they are 0 and 1", "sample": "as seen"}
 
 func (j *fileJudge) warn() {
 	rep, s := j.report, j.r.study
@@ -381,7 +408,18 @@ func (j *fileJudge) warn() {
 	if _, all := j.r.columns[fieldEvaluations]; !all {
 		add("the file has the candidate's probability of the logged action only: what it would do where the log never went cannot be seen, except by the weights' mean")
 	}
+	width := rep.Log.RewardMax - rep.Log.RewardMin
+	if q := s.predicted; q.low < rep.Log.RewardMin-1e-6*width || q.high > rep.Log.RewardMax+1e-6*width { // but for rounding
+		add("predictions lie outside the range of rewards: %s to %s, where rewards lie in %s to %s (%s): check the reward model, and that its predictions are of this reward",
+			number(q.low), number(q.high), number(rep.Log.RewardMin), number(rep.Log.RewardMax), rangeWords[rep.Log.RewardRange])
+	}
+	if len(j.r.unknown) > 0 {
+		add("%s", clusterNote(j.r.unknown))
+	}
 	for _, a := range rep.Diagnostics.Actions {
+		if s.minPropensity >= certainPropensity {
+			break // nothing was drawn that could be judged
+		}
 		if a.Z != nil && *a.Z < -5 {
 			add("%s was taken less often than its propensities say (its inverse propensities add up to %.3f of the rows): right where it could not always be taken, wrong propensities otherwise", a.Action, a.InverseMass)
 			break

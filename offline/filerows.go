@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strconv"
+	"strings"
 
 	"nextbest/estimators"
 )
@@ -70,6 +71,25 @@ func newActionBook(lists bool, order []string) *actionBook {
 	}
 	return b
 }
+
+// rule is the one that an unknown action breaks.
+func (b *actionBook) rule() rowRule {
+	switch {
+	case b.listed != nil:
+		names := b.names
+		more := ""
+		if len(names) > shownNames {
+			names, more = names[:shownNames], ", …"
+		}
+		return rowRule{fieldAction, "it is none of the actions named by --actions (" + strings.Join(names, ", ") + more + ")", "name every action of the lists with --actions, in their order, as the file writes them"}
+	case b.lists:
+		return rowRule{fieldAction, "no such action", "number the actions from 0 in the order of the lists, or name them with --actions"}
+	}
+	return rowRule{fieldAction, "no such action", "give every row the action that was taken: a number or a name"}
+}
+
+// shownNames is how many actions an error names.
+const shownNames = 20
 
 // of returns row i's action number, and what it is called where it has none.
 func (b *actionBook) of(p *filePiece, i int) (number int, name string) {

@@ -24,6 +24,7 @@ type fileRun struct {
 	clusters  *clusterWeights // nil where they cannot be weighed
 	weighed   float64         // rows whose clusters were
 	clustered float64         // the candidate's mass on clusters that the logger takes
+	unknown   []string        // actions with a cluster that the log does not have
 	local     []uint32        // the actions of the lists
 	numbers   []int32         // likewise
 	stability []float64       // h by block of rows; nil where the logger was fixed
@@ -84,6 +85,9 @@ func (r *fileRun) check(ctx context.Context) error {
 	}
 	if err := check.problems.err(check.rows); err != nil {
 		return err
+	}
+	if named := len(r.o.Actions); named > 0 && check.actions > 0 && named != check.actions {
+		return nextbest.FieldErrorf("actions", "%d actions are named, and the lists have %d: name every one, in the order of the lists", named, check.actions)
 	}
 	s := r.study
 	s.lists = check.actions

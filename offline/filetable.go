@@ -27,12 +27,17 @@ func (r *FileReport) verdict() string {
 		}
 	}
 	if best == nil {
+		for i := range r.Estimates {
+			if r.Estimates[i].Low != nil {
+				return fmt.Sprintf("No conclusion: none of DR, IPS and SNIPS has an interval of the kind that this log allows (%s); those shown are of other estimators or kinds.", strings.ReplaceAll(r.Picked.Interval, "_", " "))
+			}
+		}
 		return "No conclusion: no interval could be had."
 	}
-	v := fmt.Sprintf("The candidate would have earned %s [%s, %s] per row, where what ran earned %s",
-		number(*best.Value), number(*best.Low), number(*best.High), number(r.Log.MeanReward))
+	v := fmt.Sprintf("The candidate would have earned %s [%s, %s] per row by %s, where what ran earned %s",
+		number(*best.Value), number(*best.Low), number(*best.High), strings.ToUpper(best.Estimator), number(r.Log.MeanReward))
 	if d := r.VsLogged; d != nil && d.Low != nil {
-		v += ": " + against(&Figure{Value: *d.Value, Low: *d.Low, High: *d.High}, "what ran")
+		v += "; by the difference of " + strings.ToUpper(d.Estimator) + ", " + against(&Figure{Value: *d.Value, Low: *d.Low, High: *d.High}, "what ran")
 	}
 	if r.Picked.Interval == methodNormal {
 		v += "; by normal intervals, a guide only"
@@ -69,6 +74,13 @@ func (r *FileReport) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "\nESS %.0f of %s · largest weight %s · mean weight %.4f (z %.1f) · largest share %.1f%% · matched conversions %.1f\n",
 		d.ESS, thousands(float64(d.Customers)), number(d.MaxWeight), d.MeanWeight, d.WeightZ, 100*d.LargestShare, d.MatchedConversions)
 	fmt.Fprintf(&b, "interval: %s, for: %s\n", strings.ReplaceAll(r.Picked.Interval, "_", " "), r.Picked.Why)
+	for i := range r.Estimates {
+		switch e := &r.Estimates[i]; {
+		case e.Low == nil, e.Note == "", e.Name == "ips", e.Name == "snips", e.Name == "dr":
+		default:
+			fmt.Fprintf(&b, "note: %s: %s.\n", e.Name, e.Note)
+		}
+	}
 	for _, x := range r.Refusals {
 		fmt.Fprintf(&b, "refused: %s. Cure: %s.\n", x.Message, x.Cure)
 	}

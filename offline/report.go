@@ -13,7 +13,7 @@ import (
 
 // Version names the method; it changes whenever the same request could give
 // other numbers.
-const Version = "offline/3"
+const Version = "offline/4"
 
 // Report is the result of one run.
 type Report struct {

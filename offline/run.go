@@ -3,6 +3,7 @@ package offline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -36,6 +37,10 @@ func Run(ctx context.Context, reader Reader, req Request, progress func(done int
 		return nil, err
 	}
 	g := rangesOf(&req, s)
+	req.Estimators = slices.Clone(req.Estimators)
+	for i, c := range req.Estimators {
+		req.Estimators[i] = c.For(g.rewardMax)
+	}
 	if s.ground, err = r.groundwork(ctx, s); err != nil {
 		return nil, err
 	}

@@ -182,6 +182,9 @@ func noteOf(c *estimators.Choice) string {
 	case c.Parameter != nil && c.Parameter.Grid != nil, c.Name == "dm":
 		note += "; the interval is that of the biased value, and knows nothing of the bias"
 	}
+	if p := c.Parameter; p != nil && p.PerReward {
+		note += "; " + p.Name + " acts on rewards as they are: unless given, it is divided by the largest"
+	}
 	return note
 }
 

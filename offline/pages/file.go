@@ -37,10 +37,10 @@ func OfFile(r *offline.FileReport) (*Page, error) {
 	p.Notes = append([]string{"Interval picked for: " + r.Picked.Why}, p.Notes...)
 
 	var marks []mark
-	estimates := Table{Title: "Estimates", Head: []string{"estimator", "value", "standard error", fmt.Sprintf("%g%% interval", 100*r.Level), "method"}}
+	estimates := Table{Title: "Estimates", Head: []string{"estimator", "value", "standard error", fmt.Sprintf("%g%% interval", 100*r.Level), "method", "what that leaves out"}}
 	for i := range r.Estimates {
 		e := &r.Estimates[i]
-		row := []string{e.Name, "–", "–", "–", "–"}
+		row := []string{e.Name, "–", "–", "–", "–", e.Note}
 		if e.Value != nil {
 			row[1] = short(*e.Value)
 		}

@@ -137,6 +137,13 @@ func TestFilePage(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkPage(t, p, r)
+		for _, table := range p.Tables {
+			for _, row := range table.Rows {
+				if table.Title == "Estimates" && strings.HasPrefix(row[0], "clipped_ips") && !strings.Contains(row[len(row)-1], "knows nothing of the bias") {
+					t.Errorf("%q says nothing of its bias", row)
+				}
+			}
+		}
 		if refused := p.State == "refused"; refused != (n == 40) || refused && len(p.Refused) == 0 {
 			t.Errorf("%d rows: %s, %v", n, p.State, p.Refused)
 		}
