@@ -2,6 +2,7 @@ package logging
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"nextbest"
@@ -11,6 +12,16 @@ import (
 type Extent struct {
 	Rows        int64
 	First, Last time.Time // of the decisions; zero where there is none
+}
+
+// mostSources bounds the sources that are listed.
+const mostSources = 100
+
+// Sources lists the sources that rows have, sorted: live, and the names of imports.
+func (s *Store) Sources(ctx context.Context) ([]string, error) {
+	var out []string
+	err := s.conn.QueryRow(ctx, "SELECT groupArray("+strconv.Itoa(mostSources)+")(source) FROM (SELECT DISTINCT toString(source) AS source FROM decisions ORDER BY source)").Scan(&out)
+	return out, storeError("list sources", err)
 }
 
 // Extent counts the rows that Rows would give.

@@ -30,6 +30,6 @@ func Example() {
 		fmt.Println(report.Results[0].Verdict)
 	}
 	// Output:
-	// better than what ran (+0.07179 [+0.05638, +0.0882]); better than best fixed (+0.04325 [+0.02365, +0.0631])
+	// better than what ran (+0.07179 [+0.05638, +0.0882]); better than best fixed (offer-01) (+0.04325 [+0.02365, +0.0631])
 	// REFUSED: every action was certain: rules alone made this log, so it holds nothing about any other choice; 83.0% of the candidate's decisions are actions that the log never tries there (limit 1%): only bounds can be given; all that can be said is a value between 0.02939 and 0.8744 — turn on exploration: ε ≥ 0.05 uniform over the eligible actions for at least 6,700 decisions (about 1 day of this traffic)
 }

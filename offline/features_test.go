@@ -56,7 +56,11 @@ func TestRunMixesRowsWithAndWithoutFeatures(t *testing.T) {
 	if !strings.Contains(strings.Join(report.Warnings, "\n"), "carry other features than the rest, or none") {
 		t.Errorf("warnings %q", report.Warnings)
 	}
-	none := get(t, evaluated(t, bare{s, math.MaxInt}, req), "flat")
+	empty := evaluated(t, bare{s, math.MaxInt}, req)
+	if said := strings.Join(empty.Warnings, "\n"); !strings.Contains(said, "no row carries features") || strings.Contains(strings.Join(report.Warnings, "\n"), "no row carries features") {
+		t.Errorf("without any features: %q; with some: %q", empty.Warnings, report.Warnings)
+	}
+	none := get(t, empty, "flat")
 	if none.IPS.Value != full.IPS.Value || none.DR == nil {
 		t.Errorf("without any features: IPS %v, DR %v", none.IPS.Value, none.DR)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // Version names the method; it changes whenever the same request could give
-// other numbers.
+// other numbers or words.
 const Version = "offline/4"
 
 // Report is the result of one run.
@@ -197,7 +197,7 @@ func (r *Request) Record() QueryRecord {
 		Training: r.Training, TrainedOn: r.TrainedOn, Specified: r.Specified, RewardModel: r.RewardModel, Ridge: r.Ridge, CrossFit: r.CrossFit, ClusterBy: r.ClusterBy, MinSupport: r.MinSupport}
 }
 
-func newReport(req *Request, s *study, l *lane, g ranges, names []string, best []int32) *Report {
+func newReport(req *Request, s *study, l *lane, g ranges, names []string, chosenFixed []int32) *Report {
 	r := &Report{
 		Version: Version, Seed: req.Seed, Folds: req.Folds, Level: req.Level, Delta: req.Delta,
 		FoldRule:   folds{salt: fmt.Sprintf("offline/folds/%d", req.Seed), n: req.Folds}.String(),
@@ -223,7 +223,7 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 		r.Log.Policies = append(r.Log.Policies, Share{p, n})
 	}
 	sort.Slice(r.Log.Policies, func(i, j int) bool { return r.Log.Policies[i].Policy < r.Log.Policies[j].Policy })
-	for _, a := range best {
+	for _, a := range chosenFixed {
 		name := ""
 		if a >= 0 {
 			name = names[a]
@@ -259,10 +259,18 @@ func newReport(req *Request, s *study, l *lane, g ranges, names []string, best [
 	for i, a := range req.Fixed {
 		r.Results = append(r.Results, j.result(prefixFixed+a, l.tallies[n+3+i]))
 	}
+	best := "best fixed"
+	if names := r.FixedNames(); names != "" {
+		best += " (" + names + ")"
+	}
 	for i := range r.Results {
 		r.Results[i].Baseline = i >= n
-		r.Results[i].Verdict = verdict(&r.Results[i], &fixed)
+		r.Results[i].Verdict = verdict(&r.Results[i], &fixed, best)
 	}
+	if text := r.fixedShare(&fixed); text != "" {
+		r.Warnings = append(r.Warnings, text)
+	}
+	r.Warnings = append(r.Warnings, segmentsNowhere(r.Results)...)
 	return r
 }
 
@@ -337,11 +345,14 @@ func (r *Report) warn(req *Request, s *study) {
 	if s.bare > 0 && s.model.width > 0 {
 		add("%d of %d rows carry other features than the rest, or none: on them the reward model knows only the action, so DM is cruder and DR less precise", s.bare, s.rows)
 	}
+	if s.rows > 0 && s.model.width == 0 {
+		add("no row carries features, so the reward model knows only the action: DM and DR are IPS with a constant per action, and estimators that lean on the model (dros, switch_dr, clipped_dr) look surer than they are: log with a policy that has a feature schema, or evaluate a log file with predictions of a model of yours")
+	}
 	if s.unknown > 0 {
 		add("%d rows carry only the propensity of the logged action: support and calibration were not checked on them", s.unknown)
 	}
 	if n := len(req.Candidates); n > 1 {
-		add("%d candidates were compared: each gate's error is %g/%d, intervals are for each (and each two) on their own", n, req.Delta, n)
+		add("%d candidates were compared: their gates share δ = %g (%s), intervals are for each (and each two) on their own", n, req.Delta, gateErrors(req))
 	}
 	chosen := map[string]bool{}
 	for _, b := range r.BestFixed {

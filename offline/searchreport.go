@@ -71,7 +71,11 @@ type Winner struct {
 	Rows       int64        `json:"rows"`                 // of the gate part
 	Value      *Figure      `json:"value,omitempty"`
 	VsLogged   *Figure      `json:"vs_logged,omitempty"`
-	Gate       *Gate        `json:"gate,omitempty"`
+	// VsBestFixed is the difference to the best fixed action on the gate part, and
+	// BestFixed which action that was.
+	VsBestFixed *Figure `json:"vs_best_fixed,omitempty"`
+	BestFixed   string  `json:"best_fixed,omitempty"`
+	Gate        *Gate   `json:"gate,omitempty"`
 	// Searches counts the earlier winners that were judged on rows of this gate
 	// part.
 	Earlier  int                  `json:"earlier,omitempty"`
@@ -195,7 +199,7 @@ func (s *SearchReport) Judge(w Winner, gate *Report) (passed bool, err error) {
 	}
 	w.Name, w.Rows, w.Gate, w.Refusals = s.Best, gate.Log.Rows, r.Gate, r.Refusals
 	if !r.Refused() {
-		w.Value, w.VsLogged = r.DR, r.VsLogged
+		w.Value, w.VsLogged, w.VsBestFixed, w.BestFixed = r.DR, r.VsLogged, r.VsBestFixed, gate.FixedNames()
 	}
 	if r.Gate != nil {
 		passed = r.Gate.Passed
@@ -215,6 +219,9 @@ func (s *SearchReport) Judge(w Winner, gate *Report) (passed bool, err error) {
 	if r.Gate != nil && r.Gate.Look > 1 {
 		w.Earlier = r.Gate.Look - 1
 		w.Verdict += fmt.Sprintf("; it is look number %d at rows of this gate part, so it has only δ·6/(π²·%d²)", r.Gate.Look, r.Gate.Look)
+	}
+	if w.VsBestFixed != nil {
+		w.Verdict += "; " + against(w.VsBestFixed, "always "+w.BestFixed)
 	}
 	s.Winner = &w
 	s.Verdict += fmt.Sprintf(". It is registered as %s model %d, a draft: nothing is served by it. Gate %s", w.Policy, w.Model, w.Verdict)

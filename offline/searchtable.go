@@ -89,6 +89,7 @@ func (s *SearchReport) WriteTable(w io.Writer) error {
 			{"evidence", "evaluation " + x.Evaluation + ", on the gate part"},
 			{"value (DR)", interval(x.Value)},
 			{"against what ran", interval(x.VsLogged)},
+			{"against the best fixed action", interval(x.VsBestFixed)},
 			{"gate", x.Verdict},
 		})
 		if x.Experiment != "" {

@@ -56,6 +56,29 @@ func parseSegment(name string) (segmentKey, error) {
 	return segmentKey{}, fmt.Errorf("%q: give policy, day, arm, context.<key> or customer.<key>", name)
 }
 
+// segmentsNowhere warns of keys that no row has.
+func segmentsNowhere(results []Result) (out []string) {
+	for i := range results {
+		if len(results[i].Segments) == 0 {
+			continue
+		}
+		found, keys := map[string]bool{}, []string{}
+		for _, s := range results[i].Segments {
+			if _, seen := found[s.By]; !seen {
+				keys = append(keys, s.By)
+			}
+			found[s.By] = found[s.By] || s.Value != missingSegment
+		}
+		for _, k := range keys {
+			if !found[k] {
+				out = append(out, fmt.Sprintf("no row has %s: all of them are in its segment %s", k, missingSegment))
+			}
+		}
+		return out
+	}
+	return nil
+}
+
 // CheckSegment says what is wrong with the name of a segment's key.
 func CheckSegment(name string) error {
 	_, err := parseSegment(name)

@@ -1,7 +1,9 @@
 package offline
 
 import (
+	"errors"
 	"hash/fnv"
+	"strings"
 
 	"nextbest/estimators"
 )
@@ -190,9 +192,18 @@ func noteOf(c *estimators.Choice) string {
 
 const methodBootstrap = "poisson_bootstrap"
 
+// leavesOut reports whether the note says what the interval leaves out; others say
+// when the estimate is right, as the catalogue does.
+func (s *Shown) leavesOut() bool { return strings.Contains(s.Note, "interval") }
+
+// problemOf says why there is no estimate. Rows of the log have no numbers: what
+// is wrong with one is said without.
 func problemOf(err error) string {
 	if err == nil {
 		return "it is not a finite number on this log"
+	}
+	if row, ok := errors.AsType[*estimators.RowError](err); ok {
+		return "on one decision: " + row.Problem
 	}
 	return err.Error()
 }

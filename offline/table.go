@@ -31,7 +31,7 @@ func (r *Report) writeShown(b *strings.Builder) {
 		writeColumns(b, rows)
 	}
 	for i, e := range r.shown() {
-		if e.Note != "" && slices.IndexFunc(r.shown(), func(o Shown) bool { return o.Estimator == e.Estimator }) == i {
+		if e.leavesOut() && slices.IndexFunc(r.shown(), func(o Shown) bool { return o.Estimator == e.Estimator }) == i {
 			fmt.Fprintf(b, "note: %s: %s.\n", e.Estimator, e.Note)
 		}
 	}
@@ -118,7 +118,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 				short += fmt.Sprintf("; bounds [%s, %s]", number(x.Bounds.Low), number(x.Bounds.High))
 			}
 		}
-		row := []string{x.Name, "–", "–", "–", "–", "", fmt.Sprintf("%.0f", x.Diagnostics.ESS), short}
+		row := []string{r.Label(x), "–", "–", "–", "–", "", fmt.Sprintf("%.0f", x.Diagnostics.ESS), short}
 		if !x.Refused() { // numbers without a conclusion stay in the JSON
 			for k, f := range []*Figure{x.IPS, x.SNIPS, x.DM} {
 				if f != nil {
@@ -136,6 +136,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "%s rows · %s customers · %s converting rows · seed %d · %s\n",
 		thousands(float64(r.Log.Rows)), thousands(float64(r.Log.Customers)), thousands(float64(r.Log.Conversions)), r.Seed, r.Version)
 	writeColumns(&b, rows)
+	r.writeGates(&b)
 	r.writeComparisons(&b)
 	r.writeShown(&b)
 	r.writeDistributions(&b)

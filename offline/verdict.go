@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// verdict says in plain words what a result allows to conclude.
-func verdict(r, fixed *Result) string {
+// verdict says in plain words what a result allows to conclude; best is what the
+// best fixed action is called.
+func verdict(r, fixed *Result, best string) string {
 	if r.Refused() {
 		var why []string
 		for _, x := range r.Refusals {
@@ -31,7 +32,7 @@ func verdict(r, fixed *Result) string {
 	case fixed.Refused() || r.VsBestFixed == nil:
 		v += "; best fixed cannot be judged on this log"
 	default:
-		v += "; " + against(r.VsBestFixed, "best fixed")
+		v += "; " + against(r.VsBestFixed, best)
 	}
 	return v
 }

@@ -181,7 +181,7 @@ func (c *verifyCmd) Run(ctx context.Context, t *terminal) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(t.out, "%d of %d decisions replayed identically\n", v.Identical, v.Checked)
+		fmt.Fprintln(t.out, replayed(&v))
 		for _, d := range v.Different {
 			fmt.Fprintf(t.out, "%s slot %d: %s\n", d.DecisionID, d.Slot, d.What)
 		}
@@ -190,6 +190,19 @@ func (c *verifyCmd) Run(ctx context.Context, t *terminal) error {
 		return errFindings
 	}
 	return nil
+}
+
+// replayed says what a replay found.
+func replayed(v *api.Verified) string {
+	switch {
+	case v.Checked == 0 && v.Skipped > 0:
+		return fmt.Sprintf("nothing to replay: %d imported rows were skipped", v.Skipped)
+	case v.Checked == 0:
+		return "nothing to replay: there is no decision in the range"
+	case v.Skipped > 0:
+		return fmt.Sprintf("%d of %d decisions replayed identically; %d imported rows were skipped", v.Identical, v.Checked, v.Skipped)
+	}
+	return fmt.Sprintf("%d of %d decisions replayed identically", v.Identical, v.Checked)
 }
 
 type importCmd struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,11 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress ap
 	if err != nil {
 		return nil, err
 	}
+	if extent.Rows == 0 && ask.Source != "" {
+		if err := e.known(ctx, ask.Source); err != nil {
+			return nil, err
+		}
+	}
 	asked := question{ask: ask, on: request.Record(), last: extent.Last}
 	for i := range ask.Candidates {
 		ranges, err := e.add(ctx, &request, catalogue, i, &asked)
@@ -72,6 +78,19 @@ func (e evaluator) Evaluate(ctx context.Context, ask api.Evaluation, progress ap
 		}
 	}
 	return e.run(ctx, request, progress)
+}
+
+// known refuses a source that no row has.
+func (e evaluator) known(ctx context.Context, source string) error {
+	have, err := e.p.store.Sources(ctx)
+	if err != nil || slices.Contains(have, source) || source == "live" {
+		return err
+	}
+	have = slices.DeleteFunc(have, func(s string) bool { return s == "live" })
+	if len(have) == 0 {
+		return nextbest.FieldErrorf("source", "there is no import %s, nor any other; live is what was decided here", source)
+	}
+	return nextbest.FieldErrorf("source", "there is no import %s; there are %s, and live", source, strings.Join(have, ", "))
 }
 
 // spool keeps rows between passes in the data folder, which can be written to

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -65,5 +66,17 @@ func TestImportsKeepTheirRows(t *testing.T) {
 	must(t, r.analyst, "POST", imports, lines(row(3, `"propensity":0.5`)), &taken, ndjson)
 	if taken.Rows != 1 {
 		t.Errorf("the row beside the refused ones: %+v", taken)
+	}
+	var job finished
+	must(t, r.analyst, "POST", "/v1/evaluations", obj{"placement": "shop", "source": "nope", "candidates": []obj{{"name": "evenly", "spec": obj{"algorithm": "uniform"}}}}, &job)
+	eventually(t, "the evaluation ends", func() error {
+		must(t, r.analyst, "GET", "/v1/evaluations/"+job.ID, nil, &job)
+		if job.State == "queued" || job.State == "running" {
+			return errors.New(job.State)
+		}
+		return nil
+	})
+	if said := string(job.Problem); job.State != "failed" || !strings.Contains(said, "there is no import nope; there are old, and live") || !strings.Contains(said, `"source"`) {
+		t.Errorf("%s: %s", job.State, said)
 	}
 }

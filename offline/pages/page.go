@@ -18,15 +18,17 @@ import (
 type Page struct {
 	Title   string
 	Verdict string
-	State   string // good, bad, open or refused: how the verdict is coloured
-	Facts   []Fact
-	Charts  []Chart // the forest plot first
-	Tables  []Table
-	Refused []Reason
-	Missing []Reason
-	Notes   []string
-	Methods []Method
-	Numbers []Number // every one of the JSON
+	// Verdicts, instead of Verdict: a line each.
+	Verdicts []string
+	State    string // good, bad, open or refused: how the verdict is coloured
+	Facts    []Fact
+	Charts   []Chart // the forest plot first
+	Tables   []Table
+	Refused  []Reason
+	Missing  []Reason
+	Notes    []string
+	Methods  []Method
+	Numbers  []Number // every one of the JSON
 }
 
 // Fact is one line of the summary.

@@ -32,14 +32,17 @@ func OfRun(r *offline.Report) (*Page, error) {
 		p.Facts = append(p.Facts, Fact{"reward model", r.Blocks})
 	}
 	p.Notes = append(slices.Clone(r.Warnings), r.Assumption)
-	var verdicts []string
-	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("%s, %g%% interval", r.MainName(), 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS", "verdict"}}
+	var states []string
+	estimates := Table{Title: "Estimates", Head: []string{"policy", "IPS", "SNIPS", "DM", fmt.Sprintf("%s, %g%% interval", r.MainName(), 100*r.Level), "against what ran", "against the best fixed action", "gate", "ESS"}}
 	var values, lifts []mark
 	for i := range r.Results {
 		x := &r.Results[i]
 		if !x.Baseline {
-			verdicts = append(verdicts, x.Name+": "+x.Verdict)
-			p.State = worse(p.State, runState(x), len(verdicts) == 1)
+			p.Verdicts = append(p.Verdicts, x.Name+": "+x.Verdict)
+			if text := r.BothTrue(x); text != "" {
+				p.Verdicts = append(p.Verdicts, x.Name+", gate: "+r.GateText(x)+" – "+text)
+			}
+			states = append(states, runState(x))
 		}
 		estimates.Rows = append(estimates.Rows, resultRow(r, x))
 		for _, f := range x.Refusals {
@@ -55,7 +58,10 @@ func OfRun(r *offline.Report) (*Page, error) {
 			lifts = append(lifts, m)
 		}
 	}
-	p.Verdict = strings.Join(verdicts, ". ") + "."
+	if text := r.BesideFixed(); text != "" {
+		p.Verdicts = append(p.Verdicts, text)
+	}
+	p.State = stateOf(states)
 	if len(values) > 0 {
 		p.Charts = append(p.Charts, forest(values, l.MeanReward, "what ran", "value per decision", "Values with their intervals"))
 	}
@@ -243,12 +249,7 @@ func resultRow(r *offline.Report, x *offline.Result) []string {
 	}
 	gate := "–"
 	if x.Gate != nil {
-		gate = fmt.Sprintf("lower bound %s at δ = %s: ", short(x.Gate.Lower), short(x.Gate.Delta))
-		if x.Gate.Passed {
-			gate += "passed"
-		} else {
-			gate += "not passed"
-		}
+		gate = r.GateText(x)
 		if len(r.Comparisons) > 0 && x.Gate.Discovered {
 			gate += "; named by e-BH"
 		}
@@ -257,14 +258,18 @@ func resultRow(r *offline.Report, x *offline.Result) []string {
 	if x.Bounds != nil {
 		dr = "between " + interval(x.Bounds.Low, x.Bounds.High)
 	}
-	return []string{x.Name, value(x.IPS), value(x.SNIPS), value(x.DM), dr, whole(x.VsLogged), whole(x.VsBestFixed), gate, short(x.Diagnostics.ESS), x.Verdict}
+	return []string{r.Label(x), value(x.IPS), value(x.SNIPS), value(x.DM), dr, whole(x.VsLogged), whole(x.VsBestFixed), gate, short(x.Diagnostics.ESS)}
 }
 
+// runState is good where a candidate is better than what ran, and not shown to be
+// worse than the best fixed action, which is easier to have.
 func runState(x *offline.Result) string {
 	switch {
 	case x.Refused():
 		return "refused"
 	case x.VsLogged == nil:
+		return "open"
+	case x.VsLogged.Low > 0 && x.VsBestFixed != nil && x.VsBestFixed.High < 0:
 		return "open"
 	case x.VsLogged.Low > 0:
 		return "good"
@@ -274,10 +279,14 @@ func runState(x *offline.Result) string {
 	return "open"
 }
 
-// worse is the state of several candidates: that of all where they agree.
-func worse(so, now string, first bool) string {
-	if first || so == now {
-		return now
+// stateOf is the state of several candidates: good where any is, else that of all
+// where they agree.
+func stateOf(states []string) string {
+	switch {
+	case slices.Contains(states, "good"):
+		return "good"
+	case len(states) > 0 && !slices.ContainsFunc(states, func(s string) bool { return s != states[0] }):
+		return states[0]
 	}
 	return "open"
 }

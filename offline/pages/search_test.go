@@ -52,6 +52,9 @@ func TestPageOfASearch(t *testing.T) {
 	if p, err = OfSearch(r); err != nil || p.State != "good" || !strings.Contains(p.Verdict, "registered as good@3 model 2, a draft") {
 		t.Errorf("%s %s %v", p.State, p.Verdict, err)
 	}
+	if w := r.Winner; w.VsBestFixed == nil || w.BestFixed == "" || !strings.Contains(p.Verdict, " than always "+w.BestFixed+" (") && !strings.Contains(p.Verdict, " over always "+w.BestFixed+" (") {
+		t.Errorf("the winner beside the best fixed action: %+v, %q: %s", w.VsBestFixed, w.BestFixed, p.Verdict)
+	}
 	checkPage(t, p, r)
 }
 
