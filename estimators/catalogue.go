@@ -122,7 +122,7 @@ var catalogue = []Definition{
 		Parameter: &Parameter{Name: "lambda", Meaning: "λ, per unit of the reward; 0 is IPS", Default: 0.01, Max: math.MaxFloat64, Grid: smallFirst, PerReward: true}},
 	{Name: "balanced", Formula: "M[π/(Σ_k s_k μ_k) r]", Source: "Agarwal et al. 2017, 1703.06180", Note: "several fixed loggers",
 		Columns: []Column{ColumnMixture, ColumnReward}, build: plain(NewBalanced)},
-	{Name: "adaptive_aipw", Formula: "Σhφ/Σh, φ = q_π + w(r−q)", Source: "Hadad et al. 2021, 1911.02768", Note: "logs of a policy that learned from them",
+	{Name: "adaptive_aipw", Formula: "Σhφ/Σh, φ = q_π + w(r−q)", Source: "Hadad et al. 2021, 1911.02768", Note: "logs of a policy that learned from them, rewards that do not drift",
 		Columns: []Column{ColumnWeight, ColumnReward, ColumnModel, ColumnStability}, build: plain(NewAdaptiveAIPW)},
 	{Name: "replay", Formula: "Σ1{π agrees}r/Σ1{π agrees}", Source: "Li et al. 2011, 1003.5956", Note: "uniform logging, a candidate that is certain",
 		Columns: []Column{ColumnWeight, ColumnPropensity, ColumnReward}, build: func(float64) Accumulator { return NewReplay() }},

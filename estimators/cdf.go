@@ -298,21 +298,38 @@ var ErrNoTail = errors.New("means of tails come from a weighted distribution, no
 // over the thresholds (Rockafellar and Uryasev 2000, eq. 4, for rewards). Its
 // standard error is that of the linearised ratio at the best t, by customer; use
 // Estimate.Normal for an interval.
-func (c *CDF) CVaR(alpha float64) (Estimate, error) { return c.tail(alpha, false) }
+func (c *CDF) CVaR(alpha float64) (Estimate, error) {
+	e, _, err := c.tail(alpha, false)
+	return e, err
+}
 
 // TopMean returns the mean reward of the best share alpha of decisions,
 // min_t t + E[(r − t)₊]/alpha over the thresholds, likewise.
-func (c *CDF) TopMean(alpha float64) (Estimate, error) { return c.tail(alpha, true) }
+func (c *CDF) TopMean(alpha float64) (Estimate, error) {
+	e, _, err := c.tail(alpha, true)
+	return e, err
+}
 
-func (c *CDF) tail(alpha float64, top bool) (Estimate, error) {
+// Carriers returns how many equal contributions would carry a tail's mean as
+// evenly, (Σu)²/Σu² (Kish 1965) over customers of u = Σw(r − t)₊ or Σw(t − r)₊ at
+// the best t; 0 where all are 0 or there is no tail.
+func (c *CDF) Carriers(alpha float64, top bool) float64 {
+	_, n, err := c.tail(alpha, top)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (c *CDF) tail(alpha float64, top bool) (best Estimate, carriers float64, err error) {
 	within("share", alpha, 0, 1)
 	if err := c.usable(); err != nil {
-		return Estimate{}, err
+		return Estimate{}, 0, err
 	}
 	if c.modelled {
-		return Estimate{}, ErrNoTail
+		return Estimate{}, 0, ErrNoTail
 	}
-	best := Estimate{Value: math.Inf(-1), StdErr: math.NaN(), Customers: int64(c.n)}
+	best = Estimate{Value: math.Inf(-1), StdErr: math.NaN(), Customers: int64(c.n)}
 	if top {
 		best.Value = math.Inf(1)
 	}
@@ -332,11 +349,14 @@ func (c *CDF) tail(alpha float64, top bool) (Estimate, error) {
 		if top && !(v < best.Value) || !top && !(v > best.Value) {
 			continue
 		}
-		best.Value = v
+		best.Value, carriers = v, 0
+		if u > 1e-9*(math.Abs(c.z)+math.Abs(t)*c.w) && uu > 0 { // not what rounding leaves of nothing
+			carriers = u * u / uu
+		}
 		if c.n > 1 {
 			ss := uu - 2*mean*ud + mean*mean*c.dd
 			best.StdErr = math.Sqrt(max(ss, 0)*c.n/(c.n-1)) / math.Abs(c.d) / alpha
 		}
 	}
-	return best, nil
+	return best, carriers, nil
 }

@@ -11,7 +11,7 @@ import (
 // customers of this log.
 const methodSequence = "asymptotic_sequence"
 
-// weighsByTime reports whether weighted AIPW is computed: on request, and where
+// weighsByTime reports whether AIPW by blocks of time is computed: on request, and where
 // the logger learned from the rows and has the floor that it needs.
 func weighsByTime(req *Request, s *study) bool {
 	if req.Adaptive && req.CrossFit != crossFitTime {
@@ -21,16 +21,16 @@ func weighsByTime(req *Request, s *study) bool {
 	return floored && (req.Adaptive || req.asks("adaptive_aipw"))
 }
 
-// unweighed says why there is no weighted AIPW; empty where there is.
+// unweighed says why there is no AIPW by blocks of time; empty where there is.
 func unweighed(req *Request, s *study, blocks timeBlocks) string {
 	_, floored := maxWeight(req, s)
 	switch {
 	case !floored:
-		return "weighted AIPW needs a declared exploration floor: without one the variance of a row's term has no bound, and no weight levels it"
+		return "AIPW by blocks of time needs a declared exploration floor: without one the variance of a row's term has no bound"
 	case req.Adaptive && req.CrossFit != crossFitTime:
-		return "weighted AIPW of an adaptive log needs reward models of earlier rows only: ask for cross_fit time"
+		return "AIPW of an adaptive log needs reward models of earlier rows only: ask for cross_fit time"
 	case blocks.n() < 2:
-		return "weighted AIPW needs to know what came before a row, and all decisions are of one time"
+		return "AIPW by blocks of time needs to know what came before a row, and all decisions are of one time"
 	}
 	return ""
 }
@@ -125,13 +125,23 @@ func (t *stabilityTotals) weights(eligible float64) [][]float64 {
 	return out
 }
 
-// adaptiveTally is the weighted AIPW of one policy.
+// adaptiveTally is the AIPW of one policy by models of earlier blocks, in which
+// every row counts alike: a mean over the log as it is. Weights that follow what
+// the logger explored would value the time in which it agreed with the candidate
+// most, which is another value where rewards or customers change with time (note
+// 28 in docs/decisions).
 type adaptiveTally struct {
 	total *estimators.Total
 	rows  []estimators.Row // of the current customer
 }
 
 func newAdaptiveTally() *adaptiveTally { return &adaptiveTally{total: estimators.NewAdaptiveAIPW()} }
+
+// add takes a row of the current customer, which counts like every other.
+func (a *adaptiveTally) add(row *estimators.Row) {
+	a.rows = append(a.rows, *row)
+	a.rows[len(a.rows)-1].Stability = 1
+}
 
 func (a *adaptiveTally) close() {
 	if len(a.rows) > 0 {
@@ -141,12 +151,12 @@ func (a *adaptiveTally) close() {
 }
 
 // sequence is an estimate with its asymptotic confidence sequence; nil where
-// there are too few matched conversions for one.
-func (j *judge) sequence(x estimators.Estimate, err error, conversions float64) *Figure {
+// there are too few matched conversions for one, as they are or as equal ones.
+func (j *judge) sequence(x estimators.Estimate, err error, d *estimators.Diagnostics) *Figure {
 	if err != nil {
 		return nil
 	}
-	iv := x.Asymptotic(conversions, float64(x.Customers), 1-j.req.Level)
+	iv := x.Asymptotic(min(d.MatchedConversions, d.EffectiveConversions), float64(x.Customers), 1-j.req.Level)
 	if !finite(x.Value, iv.Low, iv.High) {
 		return nil
 	}
@@ -159,8 +169,9 @@ func (j *judge) adaptive(r *Result, t *tally) {
 		return
 	}
 	x, err := t.adaptive.total.Estimate()
-	if r.Value = j.sequence(x, err, r.Diagnostics.MatchedConversions); r.Value == nil && err == nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%.1f converting customers match, and weighted AIPW has no interval below %d: read the betting intervals", r.Diagnostics.MatchedConversions, estimators.BurnIn))
+	d := &r.Diagnostics
+	if r.Value = j.sequence(x, err, d); r.Value == nil && err == nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%.1f converting customers match, worth %.1f equal ones, and AIPW has no interval below %d: read the betting intervals", d.MatchedConversions, d.EffectiveConversions, estimators.BurnIn))
 	}
 }
 
@@ -169,11 +180,11 @@ func (j *judge) pickedAdaptive(rewards string) Picked {
 	if j.unweighed != "" {
 		return Picked{methodBetting, "an adaptive logger; " + rewards + ": empirical likelihood needs loggers that did not learn from the rows; " + j.unweighed}
 	}
-	return Picked{methodSequence, fmt.Sprintf("an adaptive logger with weights of at most %.4g by its declared floor; %s: values are by weighted AIPW, whose reward models and weights come from earlier ones of %d blocks of time alone, with a confidence sequence that is tightest at these %d customers and begins at %d matched conversions; IPS, SNIPS, differences and gates keep their intervals by betting, which are guaranteed",
+	return Picked{methodSequence, fmt.Sprintf("an adaptive logger with weights of at most %.4g by its declared floor; %s: values are by AIPW, whose reward models come from earlier ones of %d blocks of time alone, with a confidence sequence that is tightest at these %d customers and begins at %d matched conversions; IPS, SNIPS, differences and gates keep their intervals by betting, which are guaranteed",
 		j.maxWeight, rewards, j.blocks.n(), j.s.customers, estimators.BurnIn)}
 }
 
-// Main is the figure that a result is read by: weighted AIPW where the logger
+// Main is the figure that a result is read by: AIPW by earlier blocks where the logger
 // learned from the rows, otherwise DR.
 func (r *Result) Main() *Figure {
 	if r.Value != nil && r.Value.Method == methodSequence {
@@ -185,7 +196,7 @@ func (r *Result) Main() *Figure {
 // MainName is what Main is called in the head of a table.
 func (r *Report) MainName() string {
 	if r.Picked.Interval == methodSequence {
-		return "weighted AIPW"
+		return "AIPW"
 	}
 	return "DR"
 }
@@ -196,5 +207,5 @@ func valuesOf(unweighed string) string {
 	if unweighed != "" {
 		return unweighed
 	}
-	return "values are by weighted AIPW with an asymptotic confidence sequence"
+	return "values are by AIPW with an asymptotic confidence sequence"
 }

@@ -99,6 +99,31 @@ func (w *clusterWeights) row(eligible []uint32, local []int32, π, μ []float64,
 	return weight, support
 }
 
+// weighClusters adds the current customer by the weights of its clusters.
+func (e *extras) weighClusters() {
+	if !e.ofClusters || len(e.rows) == 0 {
+		return
+	}
+	var c estimators.Customer
+	for i := range e.rows {
+		r := &e.rows[i]
+		c.Add(&estimators.Row{Weight: r.Cluster, Support: r.Cluster, Reward: r.Reward, Matched: r.Matched})
+	}
+	e.byCluster.Add(&c)
+}
+
+// weighs are what the weights say that an estimator multiplies rewards by: those
+// of clusters, of whole lists, or the candidate's own.
+func (e *extras) weighs(c *estimators.Choice, r *Result) estimators.Diagnostics {
+	switch {
+	case reads(c, estimators.ColumnCluster):
+		return e.byCluster.Estimate()
+	case listed(c):
+		return e.lists.weigh.Estimate()
+	}
+	return r.Diagnostics
+}
+
 // clustersShown returns the clusters of a report: what the request gave, or of the
 // definitions those of the log's actions.
 func clustersShown(req *Request, names []string) map[string]string {

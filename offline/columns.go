@@ -205,6 +205,9 @@ func (e *extras) problem(j *judge, c *estimators.Choice, r *Result) string {
 	if listed(c) && r.Unanswered > 0 {
 		return "the candidate cannot be asked about every slot of every list"
 	}
+	if why := keep(estimators.Judge(e.weighs(c, r), j.req.Limits), estimators.RefusedESS, estimators.RefusedConversions, estimators.RefusedShare); len(why) > 0 && (listed(c) || reads(c, estimators.ColumnCluster)) {
+		return "by its own weights " + why[0].Message
+	}
 	if reads(c, estimators.ColumnCluster) && e.seen > 0 {
 		if off := 1 - e.clustered/e.seen; off > j.req.Limits.OffSupport {
 			return fmt.Sprintf("%.1f%% of the candidate's decisions are of clusters that the log never tries there (limit %.0f%%)", 100*off, 100*j.req.Limits.OffSupport)

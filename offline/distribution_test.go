@@ -2,7 +2,9 @@ package offline
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +25,8 @@ func TestDistribution(t *testing.T) {
 	normal := distuv.UnitNormal
 	top := func(p, share float64) float64 { return p / share * normal.CDF(0.6-normal.Quantile(1-share/p)) }
 	quantile := func(p, q float64) float64 { return math.Exp(0.6*normal.Quantile(1-(1-q)/p) - 0.18) }
+	// Fewer than are needed carry the candidate's best 5%.
+	shares := map[string]float64{"best": 0.25, nameLogged: 0.05}
 	in, n := map[string]float64{}, float64(reps)
 	for rep := range reps {
 		s := &Simulation{Types: 6, Actions: 5, Customers: 2500, Each: 2, Rate: 0.15, Epsilon: 0.4, Revenue: true, Seed: uint64(rep + 1)}
@@ -51,7 +55,7 @@ func TestDistribution(t *testing.T) {
 			}
 			for _, x := range d.Tails {
 				switch {
-				case x.Tail == tailBest && x.Share == 0.05:
+				case x.Tail == tailBest && x.Share == shares[name]:
 					count("top", x.Low <= top(p, x.Share) && top(p, x.Share) <= x.High)
 				case x.Tail == tailWorst && (x.Value != 0 || x.Low > x.High):
 					t.Errorf("%s: the worst decisions earn %+v", name, x)
@@ -94,6 +98,7 @@ func TestDistributionRefused(t *testing.T) {
 		c.change(s, &req)
 		var reader Reader = s
 		if c.name == "losses" {
+			s.Customers *= 3
 			reader = losing{s}
 		}
 		report := evaluated(t, reader, req)
@@ -135,4 +140,58 @@ func (l losing) Rows(ctx context.Context, q nextbest.Query, f func(*nextbest.Bat
 		}
 		return f(b)
 	})
+}
+
+// heavy is a log of one offer at a fifth of the decisions, worth Pareto's rewards
+// of exponent 2 up to 1,000 to a tenth of the customers.
+type heavy struct{ rng *rand.Rand }
+
+func (h heavy) Rows(_ context.Context, _ nextbest.Query, f func(*nextbest.Batch) error) error {
+	b := &nextbest.Batch{Actions: []string{nextbest.DoNothing, "offer"}, Offsets: []int{0}}
+	rng := *h.rng
+	r := rand.New(rand.NewPCG(rng.Uint64(), 1))
+	for i := range 4000 {
+		chosen := 0
+		if r.Float64() < 0.2 {
+			chosen = 1
+		}
+		appendRow(b, i, fmt.Sprintf("c%05d", i), []float64{0.8, 0.2}, chosen, 0.2, r.Float64() < 0.1)
+		if b.Matched[i] {
+			b.Reward[i] = min(math.Pow(1-r.Float64(), -0.5), 1000)
+		}
+	}
+	return f(b)
+}
+
+// The mean of the best decisions of heavy-tailed rewards rests on a few of them,
+// whatever the whole rests on: it has no normal interval, and few logs mislead.
+func TestTailOfHeavyRewards(t *testing.T) {
+	const reps = 150
+	// The best quarter holds all rewards: P(reward) E[min(X, 1000)] / share.
+	truth := 0.1 * (2 - 1.0/1000) / 0.25
+	missed := map[float64]float64{}
+	for rep := range reps {
+		req := plainRequest(always{"offer", 1})
+		least, most := 0.0, 1000.0
+		req.RewardMin, req.RewardMax, req.Distribution = &least, &most, true
+		d := get(t, evaluated(t, heavy{rand.New(rand.NewPCG(uint64(rep), 3))}, req), "offer").Distribution
+		for _, x := range d.Tails {
+			if x.Tail != tailBest {
+				continue
+			}
+			want := truth
+			if x.Share == 0.05 { // X beyond its median, √2
+				want = 2 * (math.Sqrt2 - 1.0/1000*0.5)
+			}
+			if x.Share >= 0.05 && !(x.Low <= want && want <= x.High) {
+				missed[x.Share] += 1.0 / reps
+			}
+		}
+	}
+	t.Logf("missed without a word: %v", missed)
+	for share, m := range missed {
+		if m > 0.05+3*math.Sqrt(0.05*0.95/reps) {
+			t.Errorf("the mean of the best %v: %.3f of the logs have an interval that misses", share, m)
+		}
+	}
 }

@@ -10,7 +10,7 @@
 // the serving arm's), reward models and the choice of the best fixed action are
 // cross-fitted over folds of customers, and intervals are empirical likelihood
 // with the largest weight taken from the declared floor. Where the logger learned
-// from the rows, values are by weighted AIPW over blocks of time. Evaluation is
+// from the rows, values are by AIPW over blocks of time. Evaluation is
 // one-step: rows keep the histories that were logged, caps and budgets included,
 // which a candidate would have changed.
 //

@@ -21,7 +21,7 @@ type judge struct {
 	general   []estimators.Refusal
 	lacks     map[estimators.Column]string // why the log cannot give a column
 	blocks    timeBlocks
-	unweighed string            // why there is no weighted AIPW
+	unweighed string            // why there is no AIPW by blocks of time
 	ran       *estimators.Ratio // per list
 }
 
@@ -189,7 +189,7 @@ func (j *judge) result(name string, t *tally) Result {
 	j.figures(&r, t, d.OffSupport > j.req.Limits.OffSupport || deterministic)
 	j.widen(&r, blank)
 	j.distribution(&r, t)
-	for _, f := range []*Figure{r.SNIPS, r.IPS, r.DR} {
+	for _, f := range []*Figure{r.Value, r.SNIPS, r.IPS, r.DR} {
 		if f == nil {
 			continue
 		}

@@ -2,6 +2,7 @@ package offline
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/google/uuid"
 
@@ -105,6 +106,7 @@ type listTally struct {
 	lists []estimators.Row
 	slots []estimators.Slot // of the current list
 	of    uuid.UUID
+	weigh estimators.Weighing // of lists
 }
 
 // add takes the next slot of the current customer.
@@ -129,7 +131,33 @@ func (t *listTally) take() []estimators.Row {
 	t.flush()
 	out := t.lists
 	t.lists = t.lists[:0]
+	if len(out) > 0 {
+		c := weightsOfLists(out)
+		t.weigh.Add(&c)
+	}
 	return out
+}
+
+// weightsOfLists sums a customer's lists: a list counts with the weight of all its
+// slots, and the reward of a slot with that of the slots down to it, which is what
+// cascade_dr multiplies it by.
+func weightsOfLists(lists []estimators.Row) (c estimators.Customer) {
+	for i := range lists {
+		w := 1.0
+		for _, s := range lists[i].Slots {
+			w *= s.Weight
+			share := math.Abs(w * s.Reward)
+			c.AbsShare += share
+			if s.Reward != 0 {
+				c.Conversion = max(c.Conversion, min(w, 1))
+			}
+		}
+		c.Rows++
+		c.Weight += w
+		c.MaxWeight = max(c.MaxWeight, w)
+	}
+	c.Support = c.Weight
+	return c
 }
 
 // unitList is what a value of lists is a value of.

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"nextbest"
 	"nextbest/estimators"
@@ -130,5 +133,35 @@ func TestListsByReplication(t *testing.T) {
 	}
 	if math.Abs(w.Value) < 8*w.StdErr {
 		t.Errorf("twice DR by row is off by %+.4f ± %.4f only", w.Value, w.StdErr)
+	}
+}
+
+// What carries a value per list are lists, whose weights are products of their
+// slots': thousands of slots can be a few lists' worth.
+func TestListsThatHardlyAgree(t *testing.T) {
+	lists := []estimators.Row{
+		{Slots: []estimators.Slot{{Weight: 2, Reward: 1}, {Weight: 3, Reward: 1}}},
+		{Slots: []estimators.Slot{{Weight: 0.5}, {Weight: 0, Reward: 1}}},
+	}
+	if c := weightsOfLists(lists); c.Rows != 2 || c.Weight != 6 || c.AbsShare != 2+6 || c.Conversion != 1 || c.MaxWeight != 6 {
+		t.Errorf("%+v", c)
+	}
+	e := &extras{}
+	for range 400 {
+		for range 19 { // lists that stop agreeing at the second slot
+			e.lists.add(uuid.New(), estimators.Slot{Weight: 1, Reward: 1})
+		}
+		e.lists.take()
+	}
+	c, r, j := choice(t, "cascade_dr"), &Result{}, &judge{req: &Request{Limits: estimators.DefaultLimits}}
+	if why := e.problem(j, &c, r); why != "" {
+		t.Errorf("lists that agree: %s", why)
+	}
+	id := uuid.New()
+	e.lists.add(id, estimators.Slot{Weight: 100})
+	e.lists.add(id, estimators.Slot{Weight: 100, Reward: 1})
+	e.lists.take()
+	if why := e.problem(j, &c, r); !strings.Contains(why, "by its own weights") {
+		t.Errorf("one list outweighs all others: %q", why)
 	}
 }

@@ -150,7 +150,7 @@ type Result struct {
 	DM    *Figure `json:"dm,omitempty"`
 	DR    *Figure `json:"dr,omitempty"`
 	// Value is by maximum empirical likelihood, or where the logger learned from
-	// the rows by weighted AIPW (method asymptotic_sequence).
+	// the rows by AIPW with models of earlier rows (method asymptotic_sequence).
 	Value        *Figure       `json:"value,omitempty"`
 	Estimates    []Shown       `json:"estimates,omitempty"` // asked for beside these
 	Segments     []Segment     `json:"segments,omitempty"`

@@ -31,6 +31,9 @@ type Segment struct {
 	Logged    float64 `json:"logged"` // mean reward of what ran
 	DR        *Figure `json:"dr,omitempty"`
 	VsLogged  *Figure `json:"vs_logged,omitempty"`
+	// Note says why VsLogged is absent, or that these normal intervals cover too
+	// little.
+	Note string `json:"note,omitempty"`
 	// Unanswered counts the rows that lack what the candidate decides by, as in
 	// Result; they widen the segment's intervals by their share of its rows.
 	Unanswered int64 `json:"unanswered_rows,omitempty"`
@@ -174,6 +177,7 @@ type segmentTally struct {
 	weigh    estimators.Weighing
 	dr       estimators.DRTotal
 	over     estimators.Ratio
+	contrast contrast // to what ran
 	logged   estimators.Ratio
 }
 
@@ -232,6 +236,7 @@ func (s *segments) close() {
 		t.weigh.Add(c)
 		t.dr.Add(c)
 		t.over.Add(c.Model+c.Correction-c.Reward, c.Rows)
+		t.contrast.add(c.Weight-c.Rows, c.WeightedReward-c.Reward)
 		t.logged.Add(c.Reward, c.Rows)
 		t.customer, t.opened = estimators.Customer{}, false
 	}
@@ -253,6 +258,7 @@ func (s *segments) merge(o *segments) {
 			to.weigh.Merge(&from.weigh)
 			to.dr.Merge(&from.dr)
 			to.over.Merge(&from.over)
+			to.contrast.merge(&from.contrast)
 			to.logged.Merge(&from.logged)
 		}
 	}
@@ -280,7 +286,8 @@ func (s *segments) figures(j *judge, keys []string, ev evidence) []Segment {
 				x.Logged = e.Value
 			}
 			if len(x.Refusals) == 0 {
-				x.DR, x.VsLogged = ev.figure(t.dr.Estimate()), ev.figure(t.over.Estimate())
+				x.DR = ev.figure(t.dr.Estimate())
+				x.VsLogged, x.Note = t.beside(j, &d, ev)
 				j.room(t.share(&d), x.DR, x.VsLogged)
 			}
 			out = append(out, x)
@@ -289,4 +296,23 @@ func (s *segments) figures(j *judge, keys []string, ev evidence) []Segment {
 		sort.SliceStable(part, func(a, b int) bool { return part[a].Rows > part[b].Rows })
 	}
 	return out
+}
+
+// beside returns the difference to what ran, or says why there is none: a
+// candidate that nearly does what ran has the segment's conversions and differs by
+// a few. Otherwise it says whether normal intervals may be read.
+func (t *segmentTally) beside(j *judge, d *estimators.Diagnostics, ev evidence) (*Figure, string) {
+	gap, err := t.over.Estimate()
+	_, rows := t.over.Sums()
+	if n, few := t.contrast.few(j.req.Limits.Conversions, j.g.rewardMax-j.g.rewardMin, rows, gap.StdErr); err == nil && few {
+		return nil, fmt.Sprintf("no difference is shown: it rests on %.1f conversions on one side (at least %.0f needed)", n, j.req.Limits.Conversions)
+	}
+	f := ev.figure(gap, err)
+	if f == nil {
+		return nil, ""
+	}
+	if kind, ok := estimators.FindInterval(f.Method); ok {
+		return f, kind.Warning(*d)
+	}
+	return f, ""
 }

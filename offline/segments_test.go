@@ -2,7 +2,10 @@ package offline
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"nextbest"
@@ -131,4 +134,59 @@ func (s *Simulation) lift(action string) float64 {
 		}
 	}
 	return total / float64(n)
+}
+
+// nearly does what ran, but for a share of the rows by their feature, where it
+// takes the second action.
+type nearly struct{ share float32 }
+
+func (nearly) Name() string { return "nearly" }
+
+func (n nearly) Distribution(p []float64, b *nextbest.Batch, i int) error {
+	_, served := b.Row(i)
+	copy(p, served)
+	if b.X[i] < n.share {
+		p[0], p[1] = 0, 1
+	}
+	return nil
+}
+
+// tenth is a log of 2,000 customers with an offer for a tenth, which raises
+// conversions from a tenth to .15.
+type tenth struct{ seed uint64 }
+
+func (l tenth) Rows(_ context.Context, _ nextbest.Query, f func(*nextbest.Batch) error) error {
+	rng := rand.New(rand.NewPCG(l.seed, 4))
+	b := &nextbest.Batch{Actions: []string{nextbest.DoNothing, "offer"}, Offsets: []int{0}, Width: 1}
+	for i := range 2000 {
+		chosen, rate := 0, 0.1
+		if rng.Float64() < 0.1 {
+			chosen, rate = 1, 0.15
+		}
+		appendRow(b, i, fmt.Sprintf("c%05d", i), []float64{0.9, 0.1}, chosen, 0.1, rng.Float64() < rate)
+		b.X = append(b.X, float32(rng.Float64()))
+	}
+	return f(b)
+}
+
+// A candidate that nearly does what ran has a segment's conversions, and differs
+// by a few: a normal interval of the difference covers .82 where it parts for one
+// customer in twenty.
+func TestSegmentsThatHardlyDiffer(t *testing.T) {
+	const reps, share = 200, 0.05
+	truth, missed := share*0.9*0.05, 0.0
+	for rep := range reps {
+		req := plainRequest(nearly{share})
+		req.Segments = []string{"policy"}
+		s := get(t, evaluated(t, tenth{uint64(rep)}, req), "nearly").Segments[0]
+		if len(s.Refusals) > 0 || s.DR == nil || (s.VsLogged == nil) != strings.Contains(s.Note, "no difference is shown") {
+			t.Fatalf("%+v", s)
+		}
+		if s.VsLogged != nil && !(s.VsLogged.Low <= truth && truth <= s.VsLogged.High) {
+			missed++
+		}
+	}
+	if missed/reps > 0.05+3*math.Sqrt(0.05*0.95/reps) {
+		t.Errorf("%.3f of the logs have an interval that misses", missed/reps)
+	}
 }

@@ -38,6 +38,8 @@ type extras struct {
 	sums    [4]float64
 
 	clustered, seen float64 // mass on clusters that the log tries, over rows
+	ofClusters      bool    // byCluster is gathered
+	byCluster       estimators.Weighing
 }
 
 // The sums of the bootstrap, by place.
@@ -56,6 +58,7 @@ func newExtras(req *Request) *extras {
 	e := &extras{choices: req.Estimators}
 	for i := range e.choices {
 		e.totals = append(e.totals, e.choices[i].New())
+		e.ofClusters = e.ofClusters || reads(&e.choices[i], estimators.ColumnCluster)
 	}
 	if req.Bootstrap > 0 {
 		e.boot = estimators.NewPoissonBootstrap(len(e.sums), req.Bootstrap, req.Seed)
@@ -86,6 +89,7 @@ func (e *extras) add(row *estimators.Row) {
 // close ends the current customer, whose sums are c.
 func (e *extras) close(c *estimators.Customer) {
 	lists := e.lists.take()
+	e.weighClusters()
 	for i, t := range e.totals {
 		switch c := &e.choices[i]; {
 		case reads(c, estimators.ColumnMRDR):
@@ -110,6 +114,8 @@ func (e *extras) merge(o *extras) {
 	}
 	e.clustered += o.clustered
 	e.seen += o.seen
+	e.byCluster.Merge(&o.byCluster)
+	e.lists.weigh.Merge(&o.lists.weigh)
 	if e.boot != nil {
 		e.boot.Merge(o.boot)
 	}
@@ -128,7 +134,7 @@ func (e *extras) figures(j *judge, ev evidence, r *Result, boundsOnly bool) []Sh
 		x, err := e.totals[i].Estimate()
 		f := ev.figure(x, err)
 		if c.Name == "adaptive_aipw" && err == nil {
-			if f = j.sequence(x, err, r.Diagnostics.MatchedConversions); f == nil {
+			if f = j.sequence(x, err, &r.Diagnostics); f == nil {
 				err = errFewMatched
 			}
 		}
@@ -139,6 +145,11 @@ func (e *extras) figures(j *judge, ev evidence, r *Result, boundsOnly bool) []Sh
 			s.Problem = problemOf(err)
 		default:
 			s.Figure, s.Parameters, s.Note = *f, parametersOf(c, e.totals[i]), noteOf(c)
+			if kind, ok := estimators.FindInterval(f.Method); ok && reads(c, estimators.ColumnReward) || ok && listed(c) {
+				if why := kind.Warning(e.weighs(c, r)); why != "" {
+					s.Note += "; " + why
+				}
+			}
 			if j.req.Adaptive && f.Method == methodNormal {
 				s.Note += "; the logger learned from these rows: a normal interval is only a guide"
 			}

@@ -55,7 +55,9 @@ func (r *Report) writeSegments(b *strings.Builder) {
 			switch {
 			case len(s.Refusals) > 0:
 				row[5] = "REFUSED: " + strings.ReplaceAll(s.Refusals[0].Code, "_", " ")
-			case x.Refused() || s.DR == nil || s.VsLogged == nil:
+			case x.Refused() || s.DR == nil:
+			case s.VsLogged == nil:
+				row[4], row[5] = fmt.Sprintf("%s [%s, %s]", number(s.DR.Value), number(s.DR.Low), number(s.DR.High)), s.Note
 			default:
 				row[4] = fmt.Sprintf("%s [%s, %s]", number(s.DR.Value), number(s.DR.Low), number(s.DR.High))
 				row[5] = fmt.Sprintf("%s [%s, %s]", signed(s.VsLogged.Value), signed(s.VsLogged.Low), signed(s.VsLogged.High))

@@ -35,7 +35,7 @@ type tally struct {
 	isLogged                bool
 	extras                  *extras            // candidates only; nil where nothing more is asked for
 	segments                *segments          // candidates only
-	adaptive                *adaptiveTally     // nil unless weighted AIPW is computed
+	adaptive                *adaptiveTally     // nil unless AIPW by blocks of time is
 	distribution            *distributionTally // nil unless asked for
 }
 
@@ -73,7 +73,7 @@ func (t *tally) add(row, own *estimators.Row, square, largest float64, b *nextbe
 func (t *tally) take(row *estimators.Row) {
 	t.customer.Add(row)
 	if t.adaptive != nil {
-		t.adaptive.rows = append(t.adaptive.rows, *row)
+		t.adaptive.add(row)
 	}
 	if t.distribution != nil {
 		t.distribution.rows = append(t.distribution.rows, estimators.CDFRow{Weight: row.Weight, Reward: row.Reward})

@@ -167,7 +167,7 @@ func TestRunPageOfAdaptiveRevenue(t *testing.T) {
 		found := 0
 		for _, table := range p.Tables {
 			switch {
-			case table.Title == "Estimates" && strings.HasPrefix(table.Head[4], map[bool]string{false: "DR,", true: "weighted AIPW,"}[adaptive]):
+			case table.Title == "Estimates" && strings.HasPrefix(table.Head[4], map[bool]string{false: "DR,", true: "AIPW,"}[adaptive]):
 				found++
 			case table.Title == "Distribution of a decision's reward" && strings.Contains(table.Rows[0][2], map[bool]string{false: "[", true: "fixed loggers"}[adaptive]):
 				found++
@@ -177,7 +177,7 @@ func TestRunPageOfAdaptiveRevenue(t *testing.T) {
 			t.Errorf("adaptive %v: tables %+v", adaptive, p.Tables)
 		}
 		var table bytes.Buffer
-		if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "mean of the best 5%") || adaptive != strings.Contains(table.String(), "weighted AIPW [95%]") {
+		if err := r.WriteTable(&table); err != nil || !strings.Contains(table.String(), "mean of the best 5%") || adaptive != strings.Contains(table.String(), "AIPW [95%]") {
 			t.Errorf("adaptive %v: %v\n%s", adaptive, err, table.String())
 		}
 	}

@@ -33,6 +33,9 @@ func (p *Page) segments(r *offline.Report) {
 				row[6] = "refused"
 			default:
 				row[5], row[6] = whole(s.DR), whole(s.VsLogged)
+				if s.VsLogged == nil && s.Note != "" {
+					row[6] = s.Note
+				}
 				if v := s.VsLogged; v != nil {
 					marks = append(marks, mark{name: x.Name + ", " + of, value: v.Value, low: v.Low, high: v.High, point: true})
 				}
