@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,4 +177,16 @@ func (m missingAction) Rows(ctx context.Context, q nextbest.Query, f func(*nextb
 		}
 		return f(b)
 	})
+}
+
+// What an interval of clusters leaves out is said beside it.
+func TestClustersSayWhatTheyLeaveOut(t *testing.T) {
+	req := plainRequest(skewed{})
+	req.Clusters, req.Estimators = byThree(), []estimators.Choice{choice(t, "mips"), choice(t, "offcem")}
+	r := get(t, evaluated(t, clustered{rng: rand.New(rand.NewPCG(8, 3)), rows: 3000}, req), "skewed")
+	for name, want := range map[string]string{"mips": "nothing of the bias", "offcem": "how uncertain f is"} {
+		if e := shown(t, r, name); !strings.Contains(e.Note, want) {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
 }

@@ -192,6 +192,10 @@ func noteOf(c *estimators.Choice) string {
 	switch {
 	case c.Slope:
 		note += "; the interval knows nothing of the choice of " + c.Parameter.Name + ", nor of the bias that it trades for variance"
+	case reads(c, estimators.ColumnCluster) && reads(c, estimators.ColumnModel):
+		note += "; the interval knows nothing of how uncertain f is, which alone tells apart the actions of a cluster: it covers .6 to .8 where these differ"
+	case reads(c, estimators.ColumnCluster):
+		note += "; the interval knows nothing of the bias where the actions of a cluster differ, and may then hardly ever cover"
 	case c.Parameter != nil && c.Parameter.Grid != nil, c.Name == "dm":
 		note += "; the interval is that of the biased value, and knows nothing of the bias"
 	}
