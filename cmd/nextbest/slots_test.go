@@ -88,7 +88,8 @@ WHERE d.decision_id = '` + list.ID + `' ORDER BY d.slot`}, &got)
 	if n := trained.Document.Trained.Rows; fmt.Sprint(n) != fmt.Sprint(rows.Rows[0][0]) || n < 3 {
 		t.Errorf("learned from %d of %v slots", n, rows.Rows)
 	}
-	// The lists have a value of their own; position by position they have none.
+	// Lists are judged by their own weights, of which these customers have too few;
+	// position by position they have no value.
 	var report offline.Report
 	if _, err := r.analyst.Await(t.Context(), "evaluations", obj{"placement": "page", "candidates": []obj{{"policy": "rules@1"}}, "estimators": []string{"cascade_dr", "position_ips", "balanced"}}, &report, func(int64) {}); err != nil {
 		t.Fatal(err)
@@ -97,8 +98,8 @@ WHERE d.decision_id = '` + list.ID + `' ORDER BY d.slot`}, &got)
 	for _, e := range result.Estimates {
 		switch e.Estimator {
 		case "cascade_dr":
-			if e.Problem != "" || e.Unit != "list" || e.Logged == nil || !(e.Logged.Value > 0 && e.Low < e.High) {
-				t.Errorf("%+v", e)
+			if !strings.Contains(e.Problem, "by its own weights the") {
+				t.Errorf("the lists of so few customers: %+v", e)
 			}
 		case "position_ips":
 			if !strings.Contains(e.Problem, "whatever stands above it") {
