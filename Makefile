@@ -8,10 +8,10 @@ STATEFUL  = $(filter-out $(shell $(GO) list $(PURE)),$(shell $(GO) list ./...))
 .PHONY: test lint notebooks fuzz
 
 test:
-	$(GO) test $(PURE)
-	$(GO) test $(RACE) -p 2 $(STATEFUL)
+	$(GO) test -timeout 30m $(PURE)
+	$(GO) test -timeout 30m $(RACE) -p 2 $(STATEFUL)
 ifneq ($(RACE),)
-	$(GO) test $(RACE) -short ./experiments ./offline
+	$(GO) test -timeout 30m $(RACE) -short ./experiments ./offline
 	$(GO) test -run 'TestHillstrom$$' ./cmd/nextbest
 endif
 	$(MAKE) --no-print-directory notebooks lint
