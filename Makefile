@@ -13,6 +13,7 @@ test:
 ifneq ($(RACE),)
 	$(GO) test -timeout 30m $(RACE) -short ./experiments ./offline
 	$(GO) test -run 'TestHillstrom$$' ./cmd/nextbest
+	$(GO) test -run 'TestSQLMemory$$' ./logging
 endif
 	$(MAKE) --no-print-directory notebooks lint
 
